@@ -1,0 +1,1 @@
+"""Vitrine: an inference server behind glass."""

@@ -1,0 +1,127 @@
+"""The seam to telemetry: three facts, told once each, as plain data.
+
+The core calls an `Observer`; `app.telemetry` turns the facts into metrics, spans and log lines. All
+instants are seconds of `time.monotonic`.
+"""
+
+from collections.abc import Iterable
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.errors import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """One forward pass and who was in it."""
+
+    id: int
+    model: str
+    reason: str
+    """Why the batch was let go when it was: see `app.batching.Reason`."""
+    inputs: int
+    tokens: int
+    padding_tokens: int
+    started: float
+    finished: float
+    members: tuple[Context, ...]
+    """The context of each distinct request with inputs in this batch, as it was when it submitted them."""
+    failed_inputs: int = 0
+
+
+@dataclass(slots=True)
+class Stages:
+    """When a request passed each stage; None where it did not get that far."""
+
+    tokenize_started: float | None = None
+    queued: float | None = None
+    compute_started: float | None = None
+    computed: float | None = None
+    responded: float | None = None
+
+    def durations(self) -> dict[str, float]:
+        """Seconds per stage: tokenize, queue, compute, respond, for the stages passed."""
+        edges = (self.tokenize_started, self.queued, self.compute_started, self.computed, self.responded)
+        names = ("tokenize", "queue", "compute", "respond")
+        return {
+            name: end - start
+            for name, start, end in zip(names, edges, edges[1:], strict=True)
+            if start is not None and end is not None
+        }
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """One inference request, filled in as it goes and told to the observer when it ends, however it ends."""
+
+    request_id: str
+    model: str
+    task: str
+    arrived: float
+    finished: float = 0.0
+    outcome: Outcome = "failed"
+    error: str | None = None
+    """The error's code, None if all went well."""
+    reason: str | None = None
+    """Why it was rejected, for `outcome == "rejected"`."""
+    inputs: int = 0
+    tokens: int = 0
+    truncated_inputs: int = 0
+    stages: Stages = field(default_factory=Stages)
+    batches: tuple[BatchRecord, ...] = ()
+    """The batches that its inputs ran in, in order of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRecord:
+    """One HTTP exchange on the API port, probes left out."""
+
+    method: str
+    route: str
+    """The route's template, `unmatched` where none matched."""
+    status: int
+    request_id: str
+    started: float
+    finished: float
+    inference: RequestRecord | None
+    """The inference that the exchange carried, if it got that far."""
+
+
+class Observer(Protocol):
+    """Told each fact once, on the event loop, in the context of the task that caused it. Must not raise."""
+
+    def http_finished(self, record: HttpRecord) -> None: ...
+
+    def request_finished(self, record: RequestRecord) -> None: ...
+
+    def batch_finished(self, record: BatchRecord) -> None: ...
+
+
+class NullObserver:
+    """Hears nothing."""
+
+    def http_finished(self, record: HttpRecord) -> None: ...
+
+    def request_finished(self, record: RequestRecord) -> None: ...
+
+    def batch_finished(self, record: BatchRecord) -> None: ...
+
+
+class FanOut:
+    """Passes each fact on to several observers, in order."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def http_finished(self, record: HttpRecord) -> None:
+        for observer in self._observers:
+            observer.http_finished(record)
+
+    def request_finished(self, record: RequestRecord) -> None:
+        for observer in self._observers:
+            observer.request_finished(record)
+
+    def batch_finished(self, record: BatchRecord) -> None:
+        for observer in self._observers:
+            observer.batch_finished(record)
