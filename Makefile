@@ -1,0 +1,62 @@
+# Settings, each also an environment variable:
+#   PYTHON       the Python (3.11 or newer) that the environments are made with
+#   TORCH_INDEX  a package index to look for torch in too. On x86_64 Linux the default index's torch brings some
+#                3 GB of CUDA; the build without is in https://download.pytorch.org/whl/cpu
+#   APP_*        the server's own: see `.venv/bin/python -m app serve --help`
+PYTHON ?= python3
+APP_MODEL ?= models/all-MiniLM-L6-v2
+# More arguments to pytest: make test ARGS='-k batcher -x'
+ARGS ?=
+export PYTHON TORCH_INDEX
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help serve test bench check format lock lock-check clean venv dev clients model system
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: venv model ## Serve all-MiniLM-L6-v2, after installing what that needs
+	@APP_MODEL='$(APP_MODEL)' exec .venv/bin/python -m app serve
+
+test: system dev clients model ## Run the tests, after installing what they need
+	.venv/bin/python -m pytest -m 'not bench' --cov $(ARGS)
+
+bench: system dev clients model ## Measure, on a machine that does nothing else
+	.venv/bin/python -m pytest -m bench -s $(ARGS)
+
+check: dev ## Lint, check the format and the types
+	@scripts/system-programs.sh shellcheck
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	shellcheck scripts/*.sh .ci/run
+
+format: dev ## Format the code and mend what can be mended
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+lock: dev ## Write the locks from pyproject.toml (ARGS=--upgrade raises versions)
+	scripts/lock.sh $(ARGS)
+
+lock-check: dev ## Check that the locks hold on each Python and processor
+	scripts/lock-check.sh
+
+clean: ## Remove all that make made
+	rm -rf .venv .venv-clients models .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# What the targets above stand on. Each ends at once where there is nothing to do.
+venv:
+	@scripts/venv.sh .venv requirements.lock
+
+dev:
+	@scripts/venv.sh .venv requirements.lock requirements-dev.lock
+
+clients:
+	@scripts/venv.sh .venv-clients requirements-clients.lock
+
+model:
+	@scripts/minilm.sh
+
+system:
+	@scripts/system-programs.sh
