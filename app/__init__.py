@@ -1,1 +1,3 @@
 """Vitrine: an inference server behind glass."""
+
+__version__ = "0.1.0"

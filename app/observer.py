@@ -7,9 +7,20 @@ instants are seconds of `time.monotonic`.
 from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 from app.errors import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMember:
+    """A request with inputs in a batch."""
+
+    request_id: str
+    inputs: int
+    context: Context
+    """The request's context as it was when it lined up: a tracer finds its span there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +36,11 @@ class BatchRecord:
     padding_tokens: int
     started: float
     finished: float
-    members: tuple[Context, ...]
-    """The context of each distinct request with inputs in this batch, as it was when it submitted them."""
+    members: tuple[BatchMember, ...]
     failed_inputs: int = 0
+
+
+STAGES = ("tokenize", "queue", "compute", "respond")
 
 
 @dataclass(slots=True)
@@ -41,12 +54,11 @@ class Stages:
     responded: float | None = None
 
     def durations(self) -> dict[str, float]:
-        """Seconds per stage: tokenize, queue, compute, respond, for the stages passed."""
+        """Seconds for each of `STAGES` that was passed."""
         edges = (self.tokenize_started, self.queued, self.compute_started, self.computed, self.responded)
-        names = ("tokenize", "queue", "compute", "respond")
         return {
             name: end - start
-            for name, start, end in zip(names, edges, edges[1:], strict=True)
+            for name, (start, end) in zip(STAGES, pairwise(edges), strict=True)
             if start is not None and end is not None
         }
 
@@ -69,8 +81,15 @@ class RequestRecord:
     tokens: int = 0
     truncated_inputs: int = 0
     stages: Stages = field(default_factory=Stages)
-    batches: tuple[BatchRecord, ...] = ()
+    batches: list[BatchRecord] = field(default_factory=list)
     """The batches that its inputs ran in, in order of time."""
+
+    def ran_in(self, batch: BatchRecord) -> None:
+        """Some of its inputs were in `batch`. Compute lasts from the first's start to the last's end."""
+        self.batches.append(batch)
+        if self.stages.compute_started is None:
+            self.stages.compute_started = batch.started
+        self.stages.computed = batch.finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +110,17 @@ class HttpRecord:
 class Observer(Protocol):
     """Told each fact once, on the event loop, in the context of the task that caused it. Must not raise."""
 
-    def http_finished(self, record: HttpRecord) -> None: ...
+    def http_finished(self, record: HttpRecord) -> None:
+        """An HTTP exchange has ended."""
+        ...
 
-    def request_finished(self, record: RequestRecord) -> None: ...
+    def request_finished(self, record: RequestRecord) -> None:
+        """An inference request has ended, before its HTTP exchange does."""
+        ...
 
-    def batch_finished(self, record: BatchRecord) -> None: ...
-
-
-class NullObserver:
-    """Hears nothing."""
-
-    def http_finished(self, record: HttpRecord) -> None: ...
-
-    def request_finished(self, record: RequestRecord) -> None: ...
-
-    def batch_finished(self, record: BatchRecord) -> None: ...
+    def batch_finished(self, record: BatchRecord) -> None:
+        """A batch has run, before any of its requests ends."""
+        ...
 
 
 class FanOut:
@@ -115,13 +130,16 @@ class FanOut:
         self._observers = tuple(observers)
 
     def http_finished(self, record: HttpRecord) -> None:
+        """Pass it on."""
         for observer in self._observers:
             observer.http_finished(record)
 
     def request_finished(self, record: RequestRecord) -> None:
+        """Pass it on."""
         for observer in self._observers:
             observer.request_finished(record)
 
     def batch_finished(self, record: BatchRecord) -> None:
+        """Pass it on."""
         for observer in self._observers:
             observer.batch_finished(record)

@@ -1,0 +1,116 @@
+"""The command line: `python -m app serve` and `python -m app model fetch|verify|seal`."""
+
+import argparse
+import logging
+import os
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.errors import StartError, VitrineError
+from app.last_words import say_last_words
+from app.settings import read_settings, variables
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code: see `app.errors.StartError` for those that aren't 0."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except VitrineError as error:
+        say_last_words(error.message)
+        return error.exit_code if isinstance(error, StartError) else StartError.exit_code
+    return 0
+
+
+def _serve(_options: argparse.Namespace) -> None:
+    settings = read_settings()
+    # Imported after the settings: whatever is wrong with them is told at once.
+    import uvloop
+
+    from app.banner import banner
+    from app.main import create_app
+    from app.server import serve
+    from app.telemetry.logs import configure_logs
+
+    configure_logs(settings.log_level, settings.log_format)
+    app = create_app(settings)
+    for_people = settings.log_format == "console" or (settings.log_format == "auto" and sys.stdout.isatty())
+
+    def announce(api: str, ops: str) -> None:
+        logging.getLogger("vitrine.server").info("listening", extra={"api": api, "operations": ops})
+        if for_people:
+            print(banner(app.runner.info, api, ops), flush=True)
+
+    if for_people:
+        print(f"Loading the model from {settings.model} …", flush=True)
+    uvloop.run(serve(app, announce))
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from app.models.cli import fetch
+
+    print(fetch(options.id, options.revision, options.folder))
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from app.models.cli import verify
+
+    print(verify(options.folder))
+
+
+def _seal(options: argparse.Namespace) -> None:
+    from app.models.cli import seal
+
+    print(seal(options.folder))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m app", description="Vitrine: an inference server behind glass."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    serve = commands.add_parser(
+        "serve",
+        help="serve a model",
+        description="Serve a model. Settings come from the environment and from .env:",
+        epilog="\n".join(_settings_help()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    serve.set_defaults(run=_serve)
+
+    model = commands.add_parser("model", help="fetch and verify models")
+    actions = model.add_subparsers(required=True, metavar="action")
+    fetch = actions.add_parser("fetch", help="download a model from the hub, and seal it")
+    fetch.add_argument("id", help="the hub's id, such as sentence-transformers/all-MiniLM-L6-v2")
+    fetch.add_argument("--revision", required=True, help="a commit; a branch or tag is resolved to one")
+    fetch.add_argument("--folder", type=Path, required=True, help="where to put it")
+    fetch.set_defaults(run=_fetch)
+    verify = actions.add_parser("verify", help="compare a model's files with its manifest")
+    verify.add_argument("folder", type=Path)
+    verify.set_defaults(run=_verify)
+    seal = actions.add_parser("seal", help="write the manifest of a folder whose files are known to be good")
+    seal.add_argument("folder", type=Path)
+    seal.set_defaults(run=_seal)
+    return parser
+
+
+def _settings_help() -> Iterator[str]:
+    for name, field in variables():
+        if field.is_required():
+            default = "required"
+        else:
+            value = field.get_default(call_default_factory=True)
+            default = "not set" if value in (None, ()) else f"default {value}"
+        yield f"  {name} ({default})"
+        yield textwrap.indent(textwrap.fill(field.description or "", 90), "      ")
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: it would wait for a worker's thread that hangs.
+    os._exit(code)

@@ -1,0 +1,120 @@
+"""The composition root: the only place that knows all the parts."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from app import __version__
+from app.admission import Admission, AdmissionLimits
+from app.api.app import build_api, build_ops
+from app.batcher import Batcher
+from app.batching import BatchLimits
+from app.edge.auth import ApiKeyMiddleware
+from app.edge.body import BodyMiddleware
+from app.health import Health, Phase
+from app.inference import Inference
+from app.lifecycle import keep_canary, start_model
+from app.models.runner import ModelRunner
+from app.observer import Observer
+from app.settings import Settings
+from app.telemetry.http import PROBES, HttpTelemetry
+from app.telemetry.logs import LogObserver
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The wired service: an ASGI application for each port, and the model behind them."""
+
+    settings: Settings
+    api: ASGIApp
+    ops: ASGIApp
+    health: Health
+    runner: ModelRunner
+    batcher: Batcher
+
+    async def run_model(self, ready: asyncio.Event) -> None:
+        """Load the model, set `ready`, and keep the worker and the canary going until cancelled.
+
+        Raises what ends the process: `ModelError`, `DeviceUnavailable`, `DeviceLost`, `WorkerDied`.
+        """
+        worker = asyncio.create_task(self.batcher.serve(), name="batcher")
+        starter = asyncio.create_task(self._start(ready), name="model")
+        try:
+            await asyncio.wait({worker, starter}, return_when=asyncio.FIRST_EXCEPTION)
+            # The worker's own death comes first: it is what failed the starter's probes, too.
+            for task in (worker, starter):
+                if task.done():
+                    task.result()
+        except Exception as error:
+            self.health.move(Phase.FAILED, str(error))
+            raise
+        finally:
+            worker.cancel()
+            starter.cancel()
+            await asyncio.wait({worker, starter})
+
+    async def _start(self, ready: asyncio.Event) -> None:
+        await start_model(self.runner, self.batcher, self.health, self.settings.batching.hang_timeout)
+        ready.set()
+        await keep_canary(self.runner, self.batcher, self.settings.canary_interval)
+
+
+def create_app(
+    settings: Settings, *, runner: ModelRunner | None = None, observer: Observer | None = None
+) -> App:
+    """Wire the service. Tests pass a runner and an observer of their own; nothing else differs."""
+    if runner is None:
+        # Imported here, since torch takes seconds and wrong settings are to be told at once.
+        from app.models.torch_runner import TorchRunner
+
+        runner = TorchRunner(
+            settings.model,
+            name=settings.public_name,
+            revision=settings.model_revision,
+            task=settings.task,
+            device=settings.device,
+            dtype=settings.dtype,
+            threads=settings.threads,
+            max_batch_tokens=settings.max_batch_tokens,
+        )
+    observer = observer or LogObserver()
+    batcher = Batcher(
+        runner.run,
+        BatchLimits(settings.batching.max_inputs, settings.max_batch_tokens, settings.batching.max_padding),
+        observer,
+        model=settings.public_name,
+        workers=settings.batching.workers,
+        hang_timeout=settings.batching.hang_timeout,
+    )
+    health = Health(
+        last_success=lambda: batcher.snapshot().last_success, success_within=3 * settings.canary_interval
+    )
+    admission = Admission(
+        AdmissionLimits(
+            max_request_inputs=settings.admission.max_request_inputs,
+            max_inputs=settings.admission.max_inputs,
+            max_tokens=settings.max_queue_tokens,
+            max_bytes=settings.admission.max_bytes,
+            max_wait=settings.admission.max_wait,
+        ),
+        ahead_of=batcher.ahead_of,
+        predict=batcher.predict,
+    )
+    inference = Inference(
+        runner,
+        batcher,
+        admission,
+        observer,
+        name=settings.public_name,
+        tokenizer_thread=ThreadPoolExecutor(1, thread_name_prefix="tokenizer"),
+        truncate=settings.truncate,
+        refusal=health.refusal,
+    )
+    api: ASGIApp = build_api(inference, health, settings, version=__version__)
+    api = BodyMiddleware(api, settings.edge)
+    if settings.api_keys:
+        api = ApiKeyMiddleware(api, [key.get_secret_value() for key in settings.api_keys], exempt=PROBES)
+    api = HttpTelemetry(api, observer=observer, timeout=settings.request_timeout)
+    return App(settings, api, build_ops(health), health, runner, batcher)

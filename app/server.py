@@ -1,0 +1,126 @@
+"""The process's life: listen on both ports, serve, drain on a signal, and say how it ended."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from app.edge.protocol import edge_protocol
+from app.errors import SettingsInvalid
+from app.health import Phase
+from app.main import App
+
+logger = logging.getLogger("vitrine.server")
+
+BACKLOG = 2048
+
+OPS_DRAIN = 1.0
+"""Seconds for the operations port's last replies; it closes after the API has drained."""
+
+
+async def serve(app: App, announce: Callable[[str, str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, drain, and return; a second signal ends the process at once.
+
+    `announce` is called with the API's and the operations port's addresses once requests are answered. Raises
+    `SettingsInvalid` if an address cannot be listened on, and whatever `App.run_model` raises.
+    """
+    settings = app.settings
+    api_socket = _bind("APP_HOST, APP_PORT", settings.host, settings.port)
+    ops_socket = _bind("APP_OPS_HOST, APP_OPS_PORT", settings.ops_host, settings.ops_port)
+    ready = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        # Left in the reverse order: the API drains while the worker still runs.
+        model = asyncio.create_task(app.run_model(ready), name="run_model")
+        stack.push_async_callback(_cancelled, model)
+        await stack.enter_async_context(_listening(app.ops, ops_socket, app, OPS_DRAIN))
+        api = await stack.enter_async_context(_listening(app.api, api_socket, app, settings.drain_timeout))
+        stop = asyncio.create_task(_signalled(), name="signals")
+        stack.callback(stop.cancel)
+        opened = asyncio.create_task(ready.wait(), name="ready")
+        stack.callback(opened.cancel)
+
+        await asyncio.wait({model, stop, opened}, return_when=asyncio.FIRST_COMPLETED)
+        if opened.done():
+            announce(_url(api_socket), _url(ops_socket))
+            await asyncio.wait({model, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if model.done():
+            model.result()
+        logger.info("draining", extra={"delay": settings.drain_delay, "timeout": settings.drain_timeout})
+        app.health.move(Phase.DRAINING, "the server is draining")
+        # Clients that keep connections come back on new ones, which go to other pods by now.
+        api.config.encoded_headers.append((b"connection", b"close"))
+        await asyncio.wait({model}, timeout=settings.drain_delay)
+
+
+def _bind(names: str, host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingsInvalid(
+            f"{names}: cannot listen on {host}:{port}: {error.strerror}. Choose another, or end what uses it."
+        ) from None
+
+
+def _url(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the process's, which has two servers."""
+        yield
+
+
+@asynccontextmanager
+async def _listening(
+    asgi: ASGIApp, bound: socket.socket, app: App, drain_timeout: float
+) -> AsyncIterator[uvicorn.Server]:
+    """Accept connections; on leaving, accept no more, and wait until the open ones have their answers."""
+    config = uvicorn.Config(
+        asgi,
+        http=edge_protocol(app.settings.edge),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(drain_timeout) or 1,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[bound]), name="http")
+    try:
+        yield server
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def _signalled() -> None:
+    """Return at the first SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    first = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if first.is_set():
+            logger.warning("second_signal", extra={"signal": signal.Signals(number).name})
+            os._exit(128 + number)
+        first.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    await first.wait()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})

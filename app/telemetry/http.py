@@ -1,0 +1,104 @@
+"""The outermost layer of the API: a context for each request, common headers for each answer, and the fact.
+
+Pure ASGI: a BaseHTTPMiddleware would run the routes in another task, out of reach of their context variables.
+"""
+
+import re
+import time
+import uuid
+from http import HTTPStatus
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.context import RequestContext
+from app.edge.replies import Refusal
+from app.observer import HttpRecord, Observer
+
+PROBES = frozenset({"/startupz", "/readyz", "/livez", "/health", "/v2/health/live", "/v2/health/ready"})
+"""Paths that are asked every few seconds by machines, and would drown the people's requests."""
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+_TIMEOUT = re.compile(rb"[1-9][0-9]{0,8}")
+
+WRONG_TIMEOUT = Refusal(
+    HTTPStatus.BAD_REQUEST,
+    "invalid_input",
+    "The header x-request-timeout-ms takes a whole number of milliseconds above 0.",
+    param="x-request-timeout-ms",
+)
+
+
+class HttpTelemetry:
+    """ASGI middleware; puts a `RequestContext` into the scope's state as `context`."""
+
+    def __init__(self, app: ASGIApp, *, observer: Observer, timeout: float) -> None:
+        """`timeout` is the longest deadline in seconds, and that of a request which names none."""
+        self._app = app
+        self._observer = observer
+        self._timeout = timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI interface."""
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        given_id, given_timeout = _given(scope["headers"])
+        context = RequestContext(given_id or uuid.uuid4().hex, started, started + self._timeout)
+        scope.setdefault("state", {})["context"] = context
+        status = 499  # nginx's number for a client that went before its answer began
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *_headers(context)]
+            await send(message)
+
+        try:
+            if given_timeout is not None:
+                if not _TIMEOUT.fullmatch(given_timeout):
+                    await WRONG_TIMEOUT.send(send_with_headers)
+                    return
+                context.deadline = started + min(self._timeout, int(given_timeout) / 1000)
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            record = HttpRecord(
+                method=scope["method"] if scope["method"] in _METHODS else "_OTHER",
+                route=_route(scope),
+                status=status,
+                request_id=context.request_id,
+                started=started,
+                finished=time.monotonic(),
+                inference=context.record,
+            )
+            self._observer.http_finished(record)
+
+
+def _given(headers: list[tuple[bytes, bytes]]) -> tuple[str | None, bytes | None]:
+    """The caller's request id, if it is fit to be logged and echoed, and its timeout as it stands."""
+    request_id = timeout = None
+    for name, value in headers:
+        if name == b"x-request-id":
+            request_id = value.decode("ascii") if _REQUEST_ID.fullmatch(value) else None
+        elif name == b"x-request-timeout-ms":
+            timeout = value
+    return request_id, timeout
+
+
+def _headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
+    headers = [(b"x-request-id", context.request_id.encode())]
+    if record := context.record:
+        stages = record.stages.durations()
+        timing = ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in stages.items())
+        if timing:
+            headers.append((b"server-timing", timing.encode()))
+        if record.truncated_inputs:
+            headers.append((b"x-truncated-inputs", str(record.truncated_inputs).encode()))
+    return headers
+
+
+def _route(scope: Scope) -> str:
+    """The template of the route that matched, never the raw path."""
+    return getattr(scope.get("route"), "path_format", "unmatched")
