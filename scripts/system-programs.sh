@@ -42,5 +42,5 @@ if [ ! -e $policy ]; then
 fi
 echo "Installing ${packages[*]}"
 export DEBIAN_FRONTEND=noninteractive
-apt-get update --quiet --quiet
-apt-get install --yes --quiet --quiet --no-install-recommends "${packages[@]}"
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}" >/dev/null

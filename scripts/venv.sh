@@ -25,12 +25,18 @@ for lock in "$@"; do
 done
 [ $fresh = no ] || exit 0
 
-echo "Installing the packages of $* into $folder (the first time that takes a minute or two)"
+echo "Installing the packages of $* into $folder (a minute or two, and their downloads the first time)"
 options=("${@/#/--requirement=}")
 [ -z "${TORCH_INDEX:-}" ] || options+=(--extra-index-url "$TORCH_INDEX")
-[ -t 1 ] || options+=(--quiet)
 
 # With dependencies, though the locks are whole: a CUDA build of torch names CUDA packages that no lock here lists.
+# Of what pip says, a download may take long, and warnings matter only where it fails.
 rm -f "$folder"/*.lock
-"$folder/bin/pip" install --disable-pip-version-check "${options[@]}"
+warnings=$(mktemp)
+trap 'rm -f "$warnings"' EXIT
+if ! "$folder/bin/pip" install --disable-pip-version-check "${options[@]}" 2>"$warnings" |
+    { grep --line-buffered 'Downloading .*whl (' || true; }; then
+    cat "$warnings" >&2
+    exit 1
+fi
 cp "$@" "$folder"
