@@ -30,12 +30,12 @@ options=("${@/#/--requirement=}")
 [ -z "${TORCH_INDEX:-}" ] || options+=(--extra-index-url "$TORCH_INDEX")
 
 # With dependencies, though the locks are whole: a CUDA build of torch names CUDA packages that no lock here lists.
-# Of what pip says, a download may take long, and warnings matter only where it fails.
+# Of what pip says, a large download takes long, and warnings matter only where it fails.
 rm -f "$folder"/*.lock
 warnings=$(mktemp)
 trap 'rm -f "$warnings"' EXIT
 if ! "$folder/bin/pip" install --disable-pip-version-check "${options[@]}" 2>"$warnings" |
-    { grep --line-buffered 'Downloading .*whl (' || true; }; then
+    { grep --line-buffered 'Downloading .*whl (.* MB)' || true; }; then
     cat "$warnings" >&2
     exit 1
 fi
