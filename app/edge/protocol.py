@@ -1,0 +1,304 @@
+"""uvicorn's HTTP protocol with limits on what a connection may send, and on how long it may take.
+
+What is refused here has not reached the application: the client gets a JSON reply, and after it the
+connection is closed. The reason is logged, with nothing in it that the client sent.
+"""
+
+import asyncio
+import logging
+from typing import Any, ClassVar
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from app.edge.disconnect import EXTENSION, Client
+from app.edge.limits import EdgeLimits
+from app.edge.replies import INVALID_TARGET, NO_TUNNEL, LimitReplies, Refusal, Refused, malformed
+
+logger = logging.getLogger(__name__)
+
+
+def edge_protocol(limits: EdgeLimits) -> type[asyncio.Protocol]:
+    """The class for `uvicorn.Config(http=…, ws="none")`; its `idle_timeout` replaces `timeout_keep_alive`."""
+
+    class LimitedProtocol(EdgeProtocol):
+        pass
+
+    LimitedProtocol.limits = limits
+    LimitedProtocol.replies = LimitReplies(limits)
+    return LimitedProtocol
+
+
+class EdgeProtocol(HttpToolsProtocol):
+    """One connection.
+
+    A single timer serves all timeouts. Requests don't move it: when it is due it looks at what the connection
+    waits for, and since when (`_since`). It is set anew only by what an ordinary request never does.
+    """
+
+    limits: ClassVar[EdgeLimits]
+    replies: ClassVar[LimitReplies]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.url = b""
+        self.headers = []
+        self._client = Client()
+        self._extensions: dict[str, Any] = {EXTENSION: self._client}
+        self._running: RequestResponseCycle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._since = 0.0
+        self._refusal: Refusal | None = None
+        self._refused = False  # the refusal has been sent
+        self._chunk_bytes = 0
+        self._head_open = False  # a head has begun in an earlier chunk
+        self._head_bytes = 0
+        self._content_seen = False  # the chunk had more than a body's framing in it
+        self._framing_bytes = 0  # of a body: chunk sizes and trailers since the last content
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a new connection, if need be in place of an idle one."""
+        super().connection_made(transport)
+        self._wait(self.limits.header_timeout)
+        if len(self.connections) > self.limits.max_connections:
+            self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the application that its client has gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._client.leave()
+        if self._running is not None and not self._running.response_complete:
+            # uvicorn tells only the last request of a pipeline, and this one would write to a closed socket.
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close the connection, after the answers to the requests that are complete."""
+        if self._refused:
+            self._close()
+            return
+        super().shutdown()
+        if self.transport.is_closing():
+            self._wait(self.limits.write_timeout)
+
+    def pause_writing(self) -> None:
+        """Give the client time to read."""
+        super().pause_writing()
+        self._wait(self.limits.write_timeout)
+
+    # What arrives. Where possible these do the work of uvicorn's methods instead of calling them, since they
+    # run with every request.
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the next chunk, of at most 256 KiB, and refuse what it makes too much."""
+        if self._refusal is not None:
+            return
+        self._chunk_bytes = len(data)
+        self._content_seen = False
+        try:
+            self._parse(data)
+        except httptools.HttpParserError as error:
+            self._refuse(_explain(error))
+            return
+        cycle = self._latest
+        if cycle is None or cycle.scope is not self.scope:
+            self._head_incomplete()
+        elif cycle.more_body and not self._content_seen:
+            self._framing_bytes += len(data)
+            if self._framing_bytes > self.limits.max_header_bytes:
+                self._refuse(self.replies.headers_too_large)
+
+    def on_headers_complete(self) -> None:
+        """Check the head as a whole, and start the request."""
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise Refused(NO_TUNNEL)
+            return  # to be parsed again, without the offer
+        limits = self.limits
+        if len(self.url) > limits.max_target_bytes:
+            raise Refused(self.replies.target_too_long)
+        if len(self.headers) > limits.max_header_count:
+            raise Refused(self.replies.too_many_headers)
+        if (self._head_open or self._chunk_bytes > limits.max_header_bytes) and self._head_too_large():
+            raise Refused(self.replies.headers_too_large)
+        if len(self.pipeline) >= limits.max_pipelined:
+            raise Refused(self.replies.too_many_pipelined)
+        self.scope["extensions"] = self._extensions
+        super().on_headers_complete()
+        if not self.pipeline:
+            self._running = self.cycle
+        self.headers = []  # for a chunked body's trailers, which must not join the headers that were checked
+        self._head_open = False
+        self._framing_bytes = 0
+        self._content_seen = True
+
+    def on_body(self, body: bytes) -> None:
+        """Keep the next part of the body, unless the request is already answered."""
+        self._content_seen = True
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """The body is complete."""
+        if not self.parser.should_upgrade():
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, or to the refusal that waited for this answer."""
+        self.server_state.total_requests += 1
+        self._since = self.loop.time()
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._running, app = self.pipeline.pop()
+            self._start_asgi_task(self._running, app)
+        elif self._refusal is not None:
+            self._send(self._refusal)
+        elif self.cycle.more_body:
+            self._wait(self.limits.linger)
+
+    # From here on nothing is on the ordinary request's path.
+
+    @property
+    def _latest(self) -> RequestResponseCycle | None:
+        """The last request whose head is complete; uvicorn's own declaration leaves the None out."""
+        return self.cycle
+
+    @property
+    def _in_flight(self) -> bool:
+        return (cycle := self._latest) is not None and not cycle.response_complete
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            # A server may ignore the offer (RFC 9110, 7.8), but llhttp has skipped the body, and Java's
+            # HttpClient offers h2c with each POST. So parse the request again, without the offer.
+            version = self.parser.get_http_version().encode()
+            lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+            lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            self._parse(b"\r\n".join([*lines, b"", data[offer.args[0] :]]))
+
+    def _head_incomplete(self) -> None:
+        if self._head_open:
+            self._head_bytes += self._chunk_bytes
+        else:
+            # Not counted: the chunk in which a head begins may hold the end of another request.
+            self._head_open = True
+            self._head_bytes = 0
+            if self._latest is not None:
+                self._wait(self.limits.header_timeout)
+        if len(self.url) > self.limits.max_target_bytes:
+            self._refuse(self.replies.target_too_long)
+        elif self._head_too_large():
+            self._refuse(self.replies.headers_too_large)
+
+    def _head_too_large(self) -> bool:
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        return max(size, self._head_bytes) > self.limits.max_header_bytes
+
+    def _make_room(self) -> None:
+        connections = [other for other in self.connections if isinstance(other, EdgeProtocol)]
+        idle = {other: since for other in connections if (since := other.idle_since()) is not None}
+        if idle:
+            min(idle, key=idle.__getitem__).shutdown()
+        else:
+            self._refuse(self.replies.too_many_connections)
+
+    def idle_since(self) -> float | None:
+        """When the connection was last of use (by the loop's clock), or None while it is."""
+        answered = self._latest is not None and not self._in_flight and not self._head_open
+        return self._since if (answered or self._refused) and not self.transport.is_closing() else None
+
+    def _wait(self, seconds: float) -> None:
+        """From now on the connection waits for something new, and may do so for `seconds`."""
+        self._since = self.loop.time()
+        self._set_timer(seconds)
+
+    def _set_timer(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(seconds, self._check)
+
+    def _check(self) -> None:
+        """Close the connection if it has waited too long, or else look again when it will have."""
+        stuck = self.transport.is_closing() or self.flow.write_paused
+        if self._in_flight and not stuck and not self._refused:
+            self._set_timer(self.limits.header_timeout)
+        elif (left := self._since + self._patience(stuck) - self.loop.time()) > 0:
+            self._set_timer(left)
+        elif stuck:
+            self.transport.abort()
+        else:
+            if self._head_open and not self._refused:
+                self._refuse(self.replies.headers_too_slow)
+            self._close()
+
+    def _patience(self, stuck: bool) -> float:
+        cycle = self._latest
+        if stuck:
+            return self.limits.write_timeout
+        if self._refused:
+            return self.limits.linger
+        if self._head_open or cycle is None:
+            return self.limits.header_timeout
+        return self.limits.linger if cycle.more_body else self.limits.idle_timeout
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Read no more, answer what was understood, then send `refusal` and close."""
+        logger.info("http_refused", extra={"status": int(refusal.status), "code": refusal.code})
+        self._refusal = refusal
+        cycle = self._latest
+        if cycle is not None and cycle.more_body and cycle.scope is self.scope:  # a body is what is wrong
+            if self.pipeline:
+                self.pipeline.popleft()  # it waits behind another request
+            elif cycle.response_started:
+                self._close()
+                return
+            else:
+                cycle.disconnected = cycle.response_complete = True
+                cycle.message_event.set()
+        if not self._in_flight:
+            self._send(refusal)
+
+    def _send(self, refusal: Refusal) -> None:
+        self.transport.write(refusal.http1(self.server_state.default_headers))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._refused = True
+        self._wait(self.limits.linger)
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._wait(self.limits.write_timeout)  # what is already written may still be taken
+
+
+def _explain(error: httptools.HttpParserError) -> Refusal:
+    cause = error.__context__
+    if isinstance(cause, Refused):
+        return cause.refusal
+    if isinstance(error, httptools.HttpParserInvalidURLError | httptools.HttpParserCallbackError):
+        return INVALID_TARGET  # of our callbacks, only the one that takes the target apart can fail
+    return malformed(str(error))
