@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 
 class Task(StrEnum):
-    """What a model does. The values are the Hugging Face hub's pipeline tags, but for the last's shorter name."""
+    """What a model does. The values are the Hugging Face hub's pipeline tags, some shortened."""
 
     EMBEDDINGS = "embeddings"
     TEXT_CLASSIFICATION = "text-classification"
-    TOKEN_CLASSIFICATION = "token-classification"
+    TOKEN_CLASSIFICATION = "token-classification"  # noqa: S105 - a task, not a credential
     RERANK = "rerank"
 
 
@@ -79,6 +79,7 @@ class TokenizedInput:
 
     @property
     def tokens(self) -> int:
+        """The length in tokens."""
         return len(self.ids)
 
 
@@ -89,8 +90,11 @@ classification logits `[tokens, labels]`."""
 
 
 class ModelRunner(Protocol):
-    """A model on its device. `load` and `warm_up` come first; `tokenize` and `run` are then called from
-    different threads, each from one thread at a time."""
+    """A model on its device.
+
+    `load` and `warm_up` come first; `tokenize` and `run` are then called from different threads, each from
+    one thread at a time.
+    """
 
     @property
     def info(self) -> ModelInfo:
@@ -106,7 +110,7 @@ class ModelRunner(Protocol):
         ...
 
     def tokenize(self, inputs: Sequence[Input], *, truncate: bool) -> list[TokenizedInput]:
-        """Raises `InputTooLong` (unless `truncate`) and `InvalidInput`, with `field` set to the input's index."""
+        """Raises `InputTooLong` (unless `truncate`) and `InvalidInput`, `field` being the input's index."""
         ...
 
     def run(self, batch: Sequence[TokenizedInput]) -> list[Row]:

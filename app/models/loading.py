@@ -1,0 +1,76 @@
+"""Transformers' `from_pretrained`, held to what a server may trust: no pickle, code or made-up weight."""
+
+import json
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+from app.errors import DeviceUnavailable, ModelError
+from app.models.checkpoint import Checkpoint
+from app.models.folder import AGAIN, read_json
+from app.models.tasks import Head
+
+
+def load_model(
+    checkpoint: Checkpoint, head: Head, *, device: torch.device, dtype: torch.dtype
+) -> PreTrainedModel:
+    """The model with its head, on the device. Raises `ModelError` or `DeviceUnavailable`."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    model: PreTrainedModel
+    try:
+        model, report = head.auto_class.from_pretrained(
+            checkpoint.folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        if missing := sorted(key for key in report["missing_keys"] if not _unread(key, head)):
+            raise ModelError(
+                f"The weights lack {len(missing)} of the tensors that {type(model).__name__} needs, such as "
+                f"{missing[0]}; Transformers would make them up at random. Take a checkpoint trained for "
+                f"{checkpoint.task}, or set APP_TASK to what this one was trained for."
+            )
+        nn.Module.to(model, device)
+        return model
+    except torch.OutOfMemoryError as error:
+        raise DeviceUnavailable(
+            f"The model does not fit into the memory of {device}: free some, or choose a smaller APP_DTYPE."
+        ) from error
+    except ModelError:
+        raise
+    except Exception as error:  # whatever it is, this folder cannot be served
+        raise ModelError(f"Transformers cannot load the model: {_reason(checkpoint, error)}") from error
+
+
+def position_limit(model: PreTrainedModel) -> int | None:
+    """How many tokens the model has position embeddings for; None if positions are computed.
+
+    RoBERTa and its kin count positions from `padding_idx + 1`, so their table is longer than their inputs.
+    """
+    size: int | None = getattr(model.config, "max_position_embeddings", None)
+    if not size or size < 0:
+        return None
+    for module in model.modules():
+        table = getattr(module, "position_embeddings", None)
+        if isinstance(table, nn.Embedding) and table.padding_idx is not None:
+            return size - table.padding_idx - 1
+    return size
+
+
+def _unread(key: str, head: Head) -> bool:
+    return any(part in key for part in head.unread_weights)
+
+
+def _reason(checkpoint: Checkpoint, error: Exception) -> str:
+    config: dict[str, Any] = read_json(checkpoint.folder / "config.json")
+    if "auto_map" in config:
+        return (
+            f"it needs code from its repository ({json.dumps(config['auto_map'])}), which Vitrine never "
+            "runs. Take a model whose architecture Transformers knows itself."
+        )
+    return f"{type(error).__name__}: {error} {AGAIN}"

@@ -1,0 +1,46 @@
+"""The padded forward pass: all inputs of a batch brought to the length of its longest."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from app.models.runner import TokenizedInput
+
+
+class PaddedForward:
+    """Calls a Transformers model with a batch of token ids."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._device = model.device
+        config: Any = model.config
+        self._pad_id = getattr(config, "pad_token_id", None) or 0
+        # A tokenizer may number a pair's texts though the model, say DistilBERT, has no types or one
+        self._reads_types = (
+            "token_type_ids" in inspect.signature(model.forward).parameters
+            and getattr(config, "type_vocab_size", 0) > 1
+        )
+
+    def __call__(self, batch: Sequence[TokenizedInput]) -> tuple[Any, Tensor]:
+        """The model's own output, and the mask `[batch, longest]` of its inputs, int64, 1 for real tokens."""
+        shape = len(batch), max(item.tokens for item in batch)
+        ids = np.full(shape, self._pad_id, dtype=np.int64)
+        types = np.zeros(shape, dtype=np.int64)
+        mask = np.zeros(shape, dtype=np.int64)
+        for row, item in enumerate(batch):
+            ids[row, : item.tokens] = item.ids
+            types[row, : item.tokens] = item.type_ids
+            mask[row, : item.tokens] = 1
+        attention_mask = self._tensor(mask)
+        inputs = {"input_ids": self._tensor(ids), "attention_mask": attention_mask}
+        if self._reads_types:
+            inputs["token_type_ids"] = self._tensor(types)
+        return self._model(**inputs), attention_mask
+
+    def _tensor(self, array: np.ndarray[Any, Any]) -> Tensor:
+        return torch.from_numpy(array).to(self._device)

@@ -1,0 +1,132 @@
+"""The model runner on torch: stock Transformers models, batches padded to their longest input."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from app.errors import DeviceLost, OutOfMemory
+from app.models.checkpoint import read_checkpoint
+from app.models.cpu import cpu_quota
+from app.models.device import DeviceName, DtypeName, select_device, select_dtype
+from app.models.loading import load_model, position_limit
+from app.models.padded import PaddedForward
+from app.models.runner import Input, ModelInfo, Row, Task, TextInput, TokenizedInput
+from app.models.tasks import Head, head_for
+from app.models.tokenizer import Tokenizer
+from app.models.weights import verify
+
+log = logging.getLogger(__name__)
+
+
+class TorchRunner:
+    """A `ModelRunner`; see there for the order of calls and the threads."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        task: Task | Literal["auto"] = "auto",
+        device: DeviceName = "auto",
+        dtype: DtypeName = "auto",
+        threads: int = 0,
+        max_batch_tokens: int = 16384,
+    ) -> None:
+        """`threads` is torch's intra-op parallelism for the whole process, 0 for the CPU quota.
+
+        An input may have no more tokens than `max_batch_tokens`, whatever the model reads.
+        """
+        self._folder = folder
+        self._name = name
+        self._task: Task | Literal["auto"] = task
+        self._device_name: DeviceName = device
+        self._dtype_name: DtypeName = dtype
+        self._threads = threads
+        self._max_batch_tokens = max_batch_tokens
+        self._info: ModelInfo
+        self._tokenizer: Tokenizer
+        self._forward: PaddedForward
+        self._head: Head
+
+    @property
+    def info(self) -> ModelInfo:
+        """Known once `load` has returned."""
+        return self._info
+
+    def load(self) -> None:
+        """Verify and load the weights. Raises `ModelError` or `DeviceUnavailable`."""
+        device = select_device(self._device_name)
+        verification = verify(self._folder)
+        for finding in verification.findings:
+            log.warning("%s", finding)
+        checkpoint = read_checkpoint(self._folder, self._task)
+        dtype = select_dtype(self._dtype_name, device, checkpoint.dtype)
+        torch.set_num_threads(self._threads or cpu_quota())
+        self._head = head_for(checkpoint)
+        model = load_model(checkpoint, self._head, device=device, dtype=dtype)
+        self._forward = PaddedForward(model)
+        limits = checkpoint.max_length, position_limit(model), self._max_batch_tokens
+        max_tokens = min(limit for limit in limits if limit is not None)
+        embeddings: Any = model.get_input_embeddings()
+        self._tokenizer = Tokenizer(checkpoint, max_tokens=max_tokens, vocab_size=embeddings.num_embeddings)
+        embeds = checkpoint.task is Task.EMBEDDINGS
+        manifest = verification.manifest
+        self._info = ModelInfo(
+            name=self._name,
+            task=checkpoint.task,
+            source=self._folder.resolve().name if manifest is None else manifest.source,
+            revision=None if manifest is None else manifest.revision,
+            architecture=type(model).__name__,
+            device=str(device),
+            dtype=str(dtype).removeprefix("torch."),
+            max_tokens=max_tokens,
+            dimensions=model.config.hidden_size * len(checkpoint.sentence.pooling) if embeds else None,
+            labels=checkpoint.labels,
+            multi_label=checkpoint.multi_label,
+        )
+
+    def warm_up(self) -> None:
+        """Run batches of several shapes, on a GPU also the largest there can be, so that it proves to fit."""
+        shapes = [(1, 8), (8, 32), (1, 128)]
+        if self._info.device.startswith("cuda"):
+            shapes.append((self._max_batch_tokens // self._info.max_tokens, self._info.max_tokens))
+        for inputs, tokens in shapes:
+            self.run(self.tokenize([TextInput("a " * tokens)] * inputs, truncate=True))
+
+    def tokenize(self, inputs: Sequence[Input], *, truncate: bool) -> list[TokenizedInput]:
+        """Raises `InputTooLong` (unless `truncate`) and `InvalidInput`, `field` being the input's index."""
+        return self._tokenizer(inputs, truncate=truncate)
+
+    def run(self, batch: Sequence[TokenizedInput]) -> list[Row]:
+        """One forward pass over the whole batch; see `ModelRunner.run`.
+
+        The rows are views of one array for the batch: of embeddings or labels it is small, of token logits it
+        lives no longer than the batch's last answer.
+        """
+        failure: OutOfMemory | DeviceLost
+        try:
+            with torch.inference_mode():
+                output, mask = self._forward(batch)
+                return self._head.rows(output, mask, batch)
+        except (torch.OutOfMemoryError, MemoryError):
+            failure = _out_of_memory(batch)
+        except torch.AcceleratorError as error:
+            failure = DeviceLost(
+                f"The GPU failed ({error}); restart the process, and check the GPU if it recurs."
+            )
+        except RuntimeError as error:
+            if "can't allocate memory" not in str(error):
+                raise
+            failure = _out_of_memory(batch)
+        # Not raised above: chained to the cause, it would keep the frames and their tensors in memory
+        raise failure
+
+
+def _out_of_memory(batch: Sequence[TokenizedInput]) -> OutOfMemory:
+    longest = max(item.tokens for item in batch)
+    return OutOfMemory(
+        f"A batch of {len(batch)} inputs, the longest of {longest} tokens, does not fit into memory."
+    )
