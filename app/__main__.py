@@ -7,20 +7,21 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
-from app.errors import StartError, VitrineError
+from app.errors import FatalError, VitrineError
 from app.last_words import say_last_words
 from app.settings import read_settings, variables
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code: see `app.errors.StartError` for those that aren't 0."""
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit code: see `app.errors.FatalError` for those that aren't 0."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
     except VitrineError as error:
         say_last_words(error.message)
-        return error.exit_code if isinstance(error, StartError) else StartError.exit_code
+        return error.exit_code if isinstance(error, FatalError) else FatalError.exit_code
     return 0
 
 
@@ -39,7 +40,7 @@ def _serve(_options: argparse.Namespace) -> None:
     for_people = settings.log_format == "console" or (settings.log_format == "auto" and sys.stdout.isatty())
 
     def announce(api: str, ops: str) -> None:
-        logging.getLogger("vitrine.server").info("listening", extra={"api": api, "operations": ops})
+        logging.getLogger("app.server").info("listening", extra={"api": api, "operations": ops})
         if for_people:
             print(banner(app.runner.info, api, ops), flush=True)
 
@@ -107,10 +108,15 @@ def _settings_help() -> Iterator[str]:
         yield textwrap.indent(textwrap.fill(field.description or "", 90), "      ")
 
 
-if __name__ == "__main__":
-    code = main()
+def run_to_exit(arguments: list[str]) -> NoReturn:
+    """Run one command and end the process, whatever its threads are doing."""
+    code = main(arguments)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: it would wait for a worker's thread that hangs.
+    # Not sys.exit: it would wait for a thread that loads for minutes or hangs for ever.
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run_to_exit(sys.argv[1:])

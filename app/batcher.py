@@ -97,7 +97,7 @@ class Batcher:
         self._work_waits = asyncio.Event()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._batch_ids = itertools.count(1)
-        self._dead: VitrineError | None = None
+        self._dead: WorkerDied | None = None
         self._heartbeat = time.monotonic()
         self._last_success: float | None = None
 
@@ -168,12 +168,12 @@ class Batcher:
             death = WorkerDied(f"The worker died of {type(errors.exceptions[0]).__name__}.")
             death.__cause__ = errors.exceptions[0]
         finally:
-            self._dead = death
+            self._dead = WorkerDied(death.message)
             jobs = {place.job for place in self._line}
             jobs |= {place.job for _, batch in self._executing.values() for place in batch}
             self._leave(set(self._line))
             for job in jobs:
-                job.fail(death)
+                job.fail(self._dead)
             self._threads.shutdown(wait=False, cancel_futures=True)
         raise death
 

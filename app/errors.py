@@ -110,34 +110,40 @@ class WorkerDied(VitrineError):
     code = "worker_died"
 
 
-class StartError(VitrineError):
-    """The process cannot go on; its supervisor sees `exit_code` (sysexits.h)."""
+class FatalError(VitrineError):
+    """The process ends; its supervisor sees `exit_code` (sysexits.h)."""
 
     exit_code: ClassVar[int] = 70
 
 
-class ModelError(StartError):
+class ModelError(FatalError):
     """The model folder is missing, incomplete or corrupt."""
 
     code = "model_corrupt"
     exit_code = 66
 
 
-class DeviceUnavailable(StartError):
+class DeviceUnavailable(FatalError):
     """The device asked for is not there."""
 
     code = "device_unavailable"
     exit_code = 69
 
 
-class DeviceLost(StartError):
+class DeviceLost(FatalError):
     """The device failed in a way that no later batch survives; only a restart helps."""
 
     code = "device_lost"
     exit_code = 70
 
 
-class SettingsInvalid(StartError):
+class DrainTimedOut(FatalError):
+    """Accepted requests were still without an answer when the time to drain was over."""
+
+    code = "drain_timed_out"
+
+
+class SettingsInvalid(FatalError):
     """A setting is unknown or has a value that is not allowed."""
 
     code = "settings_invalid"

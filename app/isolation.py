@@ -10,7 +10,7 @@ from app.models.runner import Row, TokenizedInput
 
 Run = Callable[[Sequence[TokenizedInput]], list[Row]]
 
-logger = logging.getLogger("vitrine.worker")
+logger = logging.getLogger(__name__)
 
 
 def run_isolated(run: Run, batch: Sequence[TokenizedInput]) -> list[Row | InferenceFailed]:

@@ -1,56 +1,95 @@
-"""From starting to serving, and the canary that keeps asking whether the model still answers."""
+"""From loading to serving, and the canary that keeps asking whether the model still answers."""
 
 import asyncio
 import logging
 import time
+from concurrent.futures import Executor
+from functools import partial
 
 from app.batcher import Batcher
 from app.errors import VitrineError
 from app.health import Health, Phase
 from app.models.runner import ModelRunner, TextInput
 
-logger = logging.getLogger("vitrine.lifecycle")
+logger = logging.getLogger(__name__)
 
 PROBE_WORDS = (1, 8, 32, 128)
 """Lengths of the texts that the cost model first learns from."""
 
 
-async def start_model(runner: ModelRunner, batcher: Batcher, health: Health, patience: float) -> None:
-    """Load, warm up, measure, and open for requests.
+class Lifecycle:
+    """Brings the model up and keeps it under observation."""
 
-    A probe takes `patience` seconds at most. Raises `ModelError`, `DeviceUnavailable`, `DeviceLost`.
-    """
-    started = time.monotonic()
-    health.move(Phase.STARTING, "the model is loading")
-    await asyncio.to_thread(runner.load)
-    health.move(Phase.STARTING, "the model is warming up")
-    await asyncio.to_thread(runner.warm_up)
-    for words in PROBE_WORDS:
-        for inputs in (1, min(8, batcher.limits.max_inputs)):
-            await probe(runner, batcher, patience, words=words, inputs=inputs)
-    health.move(Phase.SERVING, "serving")
-    logger.info("model_ready", extra={"seconds": round(time.monotonic() - started, 3)})
+    def __init__(
+        self,
+        runner: ModelRunner,
+        batcher: Batcher,
+        health: Health,
+        thread: Executor,
+        *,
+        canary_interval: float,
+        patience: float,
+    ) -> None:
+        """The model loads on `thread`, the tokenizer's. A probe may take `patience` seconds."""
+        self._runner = runner
+        self._batcher = batcher
+        self._health = health
+        self._thread = thread
+        self._canary_interval = canary_interval
+        self._patience = patience
 
+    async def run(self, ready: asyncio.Event) -> None:
+        """Load the model, set `ready`, and keep the worker and the canary going until cancelled.
 
-async def probe(
-    runner: ModelRunner, batcher: Batcher, patience: float, *, words: int = 4, inputs: int = 1
-) -> None:
-    """Send texts of our own the way of a request's inputs, past admission and unseen by the observer."""
-    text = TextInput(" ".join(["canary"] * words))
-    items = await asyncio.to_thread(runner.tokenize, [text] * inputs, truncate=True)
-    await batcher.submit(items, time.monotonic() + patience)
-
-
-async def keep_canary(runner: ModelRunner, batcher: Batcher, interval: float) -> None:
-    """Ask the model whenever it gave nothing for `interval` seconds: its answer keeps the server ready."""
-    while True:
-        last = batcher.snapshot().last_success
-        idle = interval if last is None else time.monotonic() - last
-        if idle < interval:
-            await asyncio.sleep(interval - idle)
-            continue
+        Raises what ends the process: `ModelError`, `DeviceUnavailable`, `DeviceLost`, `WorkerDied`.
+        """
+        worker = asyncio.create_task(self._batcher.serve(), name="batcher")
+        model = asyncio.create_task(self._bring_up(ready), name="model")
         try:
-            await probe(runner, batcher, interval)
-        except VitrineError as error:
-            logger.warning("canary_failed", extra={"error": error.code, "detail": error.message})
-            await asyncio.sleep(interval)
+            await asyncio.wait({worker, model}, return_when=asyncio.FIRST_EXCEPTION)
+            # The worker's own death comes first: it is what failed the model's probes, too.
+            for task in (worker, model):
+                if task.done():
+                    task.result()
+        except Exception as error:
+            self._health.move(Phase.FAILED, str(error))
+            raise
+        finally:
+            worker.cancel()
+            model.cancel()
+            await asyncio.wait({worker, model})
+
+    async def _bring_up(self, ready: asyncio.Event) -> None:
+        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._runner.load)
+        self._health.move(Phase.STARTING, "the model is warming up")
+        await loop.run_in_executor(self._thread, self._runner.warm_up)
+        for words in PROBE_WORDS:
+            for inputs in (1, min(8, self._batcher.limits.max_inputs)):
+                await self._probe(words=words, inputs=inputs)
+        self._health.move(Phase.SERVING, "the model answers")
+        logger.info("model_ready", extra={"seconds": round(time.monotonic() - started, 3)})
+        ready.set()
+        await self._keep_canary()
+
+    async def _keep_canary(self) -> None:
+        """Ask the model whenever it gave nothing for a while: its answer keeps the server ready."""
+        while True:
+            last = self._batcher.snapshot().last_success
+            idle = self._canary_interval if last is None else time.monotonic() - last
+            if idle < self._canary_interval:
+                await asyncio.sleep(self._canary_interval - idle)
+                continue
+            try:
+                await self._probe()
+            except VitrineError as error:
+                logger.warning("canary_failed", extra={"error": error.code, "detail": error.message})
+                await asyncio.sleep(self._canary_interval)
+
+    async def _probe(self, *, words: int = 4, inputs: int = 1) -> None:
+        """Send texts of our own the way of a request's inputs, past admission and unseen by the observer."""
+        text = TextInput(" ".join(["canary"] * words))
+        tokenize = partial(self._runner.tokenize, [text] * inputs, truncate=True)
+        items = await asyncio.get_running_loop().run_in_executor(self._thread, tokenize)
+        await self._batcher.submit(items, time.monotonic() + self._patience)

@@ -1,6 +1,5 @@
 """The composition root: the only place that knows all the parts."""
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,10 +12,11 @@ from app.batcher import Batcher
 from app.batching import BatchLimits
 from app.edge.auth import ApiKeyMiddleware
 from app.edge.body import BodyMiddleware
-from app.health import Health, Phase
+from app.health import Health
 from app.inference import Inference
-from app.lifecycle import keep_canary, start_model
-from app.models.runner import ModelRunner
+from app.lifecycle import Lifecycle
+from app.models.folder import locate
+from app.models.runner import ModelRunner, Task
 from app.observer import Observer
 from app.settings import Settings
 from app.telemetry.http import PROBES, HttpTelemetry
@@ -33,32 +33,7 @@ class App:
     health: Health
     runner: ModelRunner
     batcher: Batcher
-
-    async def run_model(self, ready: asyncio.Event) -> None:
-        """Load the model, set `ready`, and keep the worker and the canary going until cancelled.
-
-        Raises what ends the process: `ModelError`, `DeviceUnavailable`, `DeviceLost`, `WorkerDied`.
-        """
-        worker = asyncio.create_task(self.batcher.serve(), name="batcher")
-        starter = asyncio.create_task(self._start(ready), name="model")
-        try:
-            await asyncio.wait({worker, starter}, return_when=asyncio.FIRST_EXCEPTION)
-            # The worker's own death comes first: it is what failed the starter's probes, too.
-            for task in (worker, starter):
-                if task.done():
-                    task.result()
-        except Exception as error:
-            self.health.move(Phase.FAILED, str(error))
-            raise
-        finally:
-            worker.cancel()
-            starter.cancel()
-            await asyncio.wait({worker, starter})
-
-    async def _start(self, ready: asyncio.Event) -> None:
-        await start_model(self.runner, self.batcher, self.health, self.settings.batching.hang_timeout)
-        ready.set()
-        await keep_canary(self.runner, self.batcher, self.settings.canary_interval)
+    lifecycle: Lifecycle
 
 
 def create_app(
@@ -70,10 +45,9 @@ def create_app(
         from app.models.torch_runner import TorchRunner
 
         runner = TorchRunner(
-            settings.model,
+            locate(settings.model),
             name=settings.public_name,
-            revision=settings.model_revision,
-            task=settings.task,
+            task="auto" if settings.task == "auto" else Task(settings.task),
             device=settings.device,
             dtype=settings.dtype,
             threads=settings.threads,
@@ -102,19 +76,28 @@ def create_app(
         ahead_of=batcher.ahead_of,
         predict=batcher.predict,
     )
+    thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
     inference = Inference(
         runner,
         batcher,
         admission,
         observer,
         name=settings.public_name,
-        tokenizer_thread=ThreadPoolExecutor(1, thread_name_prefix="tokenizer"),
+        tokenizer_thread=thread,
         truncate=settings.truncate,
         refusal=health.refusal,
+    )
+    lifecycle = Lifecycle(
+        runner,
+        batcher,
+        health,
+        thread,
+        canary_interval=settings.canary_interval,
+        patience=settings.batching.hang_timeout,
     )
     api: ASGIApp = build_api(inference, health, settings, version=__version__)
     api = BodyMiddleware(api, settings.edge)
     if settings.api_keys:
         api = ApiKeyMiddleware(api, [key.get_secret_value() for key in settings.api_keys], exempt=PROBES)
     api = HttpTelemetry(api, observer=observer, timeout=settings.request_timeout)
-    return App(settings, api, build_ops(health), health, runner, batcher)
+    return App(settings, api, build_ops(health), health, runner, batcher, lifecycle)

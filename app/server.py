@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
@@ -12,11 +14,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.edge.protocol import edge_protocol
-from app.errors import SettingsInvalid
+from app.errors import DrainTimedOut, SettingsInvalid
 from app.health import Phase
 from app.main import App
 
-logger = logging.getLogger("vitrine.server")
+logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 
@@ -27,8 +29,8 @@ OPS_DRAIN = 1.0
 async def serve(app: App, announce: Callable[[str, str], None]) -> None:
     """Serve until SIGTERM or SIGINT, drain, and return; a second signal ends the process at once.
 
-    `announce` is called with the API's and the operations port's addresses once requests are answered. Raises
-    `SettingsInvalid` if an address cannot be listened on, and whatever `App.run_model` raises.
+    `announce` is called with the API's and the operations port's addresses once requests are answered.
+    Raises `SettingsInvalid` if it cannot listen there, `DrainTimedOut`, and whatever `Lifecycle.run` raises.
     """
     settings = app.settings
     api_socket = _bind("APP_HOST, APP_PORT", settings.host, settings.port)
@@ -36,7 +38,7 @@ async def serve(app: App, announce: Callable[[str, str], None]) -> None:
     ready = asyncio.Event()
     async with AsyncExitStack() as stack:
         # Left in the reverse order: the API drains while the worker still runs.
-        model = asyncio.create_task(app.run_model(ready), name="run_model")
+        model = asyncio.create_task(app.lifecycle.run(ready), name="lifecycle")
         stack.push_async_callback(_cancelled, model)
         await stack.enter_async_context(_listening(app.ops, ops_socket, app, OPS_DRAIN))
         api = await stack.enter_async_context(_listening(app.api, api_socket, app, settings.drain_timeout))
@@ -85,6 +87,7 @@ async def _listening(
     asgi: ASGIApp, bound: socket.socket, app: App, drain_timeout: float
 ) -> AsyncIterator[uvicorn.Server]:
     """Accept connections; on leaving, accept no more, and wait until the open ones have their answers."""
+    timeout = math.ceil(drain_timeout)
     config = uvicorn.Config(
         asgi,
         http=edge_protocol(app.settings.edge),
@@ -94,15 +97,21 @@ async def _listening(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=int(drain_timeout) or 1,
+        timeout_graceful_shutdown=timeout,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[bound]), name="http")
     try:
         yield server
     finally:
+        started = time.monotonic()
         server.should_exit = True
         await task
+        if time.monotonic() - started >= timeout:
+            raise DrainTimedOut(
+                f"Requests were still without an answer after {drain_timeout:g} s: raise APP_DRAIN_TIMEOUT, or "
+                "see in the log what held them up."
+            )
 
 
 async def _signalled() -> None:

@@ -158,10 +158,10 @@ async def test_a_lost_device_fails_every_job_and_ends_the_worker(
         await until(lambda: batcher.snapshot().queued_inputs > 0)
         runner.hold.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert {type(result) for result in results} == {DeviceLost}
+        assert {type(result) for result in results} == {WorkerDied}
         with pytest.raises(DeviceLost):
             await worker
-        with pytest.raises(DeviceLost):
+        with pytest.raises(WorkerDied):
             await submit(batcher, runner, "too late")
 
 
