@@ -23,7 +23,7 @@ while read -r program package purpose; do
     fi
     if [ $# = 0 ] || [[ " $* " == *" $program "* ]]; then
         echo "Missing: $program, $purpose (Debian's package $package)"
-        packages+=("$package")
+        [[ " ${packages[*]} " == *" $package "* ]] || packages+=("$package")
     fi
 done <<<"$programs"
 [ ${#packages[@]} -gt 0 ] || exit 0
