@@ -1,0 +1,1 @@
+"""Monitoring as code: what follows from `slo.yaml`, and the proof that the alerts work."""
