@@ -15,6 +15,9 @@ from app.errors import DeadlineExceeded, Overloaded, RequestTooLarge
 BYTES_PER_TOKEN = 4
 """English text in a WordPiece vocabulary; only used until the real count is known."""
 
+MARGIN = 1.5
+"""A prediction must fit this many times into the time that a request has, since it may be wrong."""
+
 HOPELESS = 2.0
 """A request is hopeless if its own work is predicted to take this many times the time that it has left."""
 
@@ -101,7 +104,7 @@ class Admission:
                 wait = self._predict(self.tokens, self.inputs)
                 raise self._overloaded(f"queue_{name}", wait * (used - limit) / used)
         wait = self._predict(*self._ahead_of(tokens))
-        excess = max(wait - limits.max_wait, wait + own - seconds_left)
+        excess = max(wait - limits.max_wait, MARGIN * (wait + own) - seconds_left)
         if self.inputs and excess > 0:
             raise self._overloaded("wait", excess)
 

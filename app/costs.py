@@ -6,8 +6,8 @@ squares over the batches so far, older ones weighing exponentially less, so that
 
 from dataclasses import dataclass
 
-MEMORY = 0.98
-"""The weight of the past per batch: about the last fifty count."""
+MEMORY = 0.9
+"""The weight of the past per batch: about the last ten count, so that a slower machine is noticed in time."""
 
 
 @dataclass(slots=True)
