@@ -14,3 +14,6 @@ class RequestContext:
     deadline: float
     record: RequestRecord | None = None
     """The inference's record, from the moment that an inference begins."""
+    trace_id: str | None = None
+    """Of its server span, in hexadecimal; None if tracing is off."""
+    span_id: str | None = None

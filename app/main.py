@@ -17,10 +17,11 @@ from app.inference import Inference
 from app.lifecycle import Lifecycle
 from app.models.folder import locate
 from app.models.runner import ModelRunner, Task
-from app.observer import Observer
+from app.observer import FanOut, Observer
 from app.settings import Settings
 from app.telemetry.http import PROBES, HttpTelemetry
 from app.telemetry.logs import LogObserver
+from app.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class App:
     runner: ModelRunner
     batcher: Batcher
     lifecycle: Lifecycle
+    tracing: Tracing
 
 
 def create_app(
@@ -53,7 +55,12 @@ def create_app(
             threads=settings.threads,
             max_batch_tokens=settings.max_batch_tokens,
         )
-    observer = observer or LogObserver()
+    tracing = Tracing(
+        version=__version__,
+        max_batch_inputs=settings.batching.max_inputs,
+        flush_timeout=settings.telemetry.flush_timeout,
+    )
+    observer = FanOut([*tracing.observers, observer or LogObserver()])
     batcher = Batcher(
         runner.run,
         BatchLimits(settings.batching.max_inputs, settings.max_batch_tokens, settings.batching.max_padding),
@@ -95,9 +102,12 @@ def create_app(
         canary_interval=settings.canary_interval,
         patience=settings.batching.hang_timeout,
     )
-    api: ASGIApp = build_api(inference, health, settings, version=__version__)
-    api = BodyMiddleware(api, settings.edge)
+    api = build_api(inference, health, settings, version=__version__)
+    # The last added is the outermost. Being the application's own, they are inside of its server span.
+    api.add_middleware(BodyMiddleware, limits=settings.edge)
     if settings.api_keys:
-        api = ApiKeyMiddleware(api, [key.get_secret_value() for key in settings.api_keys], exempt=PROBES)
-    api = HttpTelemetry(api, observer=observer, timeout=settings.request_timeout)
-    return App(settings, api, build_ops(health), health, runner, batcher, lifecycle)
+        keys = [key.get_secret_value() for key in settings.api_keys]
+        api.add_middleware(ApiKeyMiddleware, keys=keys, exempt=PROBES)
+    tracing.instrument(api)
+    outermost = HttpTelemetry(api, observer=observer, timeout=settings.request_timeout)
+    return App(settings, outermost, build_ops(health), health, runner, batcher, lifecycle, tracing)

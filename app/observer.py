@@ -23,9 +23,9 @@ class BatchMember:
     """The request's context as it was when it lined up: a tracer finds its span there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class BatchRecord:
-    """One forward pass and who was in it."""
+    """One forward pass and who was in it. Equal to itself alone, so that an observer can keep notes on it."""
 
     id: int
     model: str
@@ -105,6 +105,9 @@ class HttpRecord:
     finished: float
     inference: RequestRecord | None
     """The inference that the exchange carried, if it got that far."""
+    trace_id: str | None = None
+    """32 hexadecimal digits; None if tracing is off."""
+    span_id: str | None = None
 
 
 class Observer(Protocol):

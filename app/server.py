@@ -37,7 +37,8 @@ async def serve(app: App, announce: Callable[[str, str], None]) -> None:
     ops_socket = _bind("APP_OPS_HOST, APP_OPS_PORT", settings.ops_host, settings.ops_port)
     ready = asyncio.Event()
     async with AsyncExitStack() as stack:
-        # Left in the reverse order: the API drains while the worker still runs.
+        # Left in the reverse order: the API drains while the worker still runs; telemetry is flushed last.
+        stack.push_async_callback(app.tracing.close)
         model = asyncio.create_task(app.lifecycle.run(ready), name="lifecycle")
         stack.push_async_callback(_cancelled, model)
         await stack.enter_async_context(_listening(app.ops, ops_socket, app, OPS_DRAIN))
@@ -109,7 +110,7 @@ async def _listening(
         await task
         if time.monotonic() - started >= timeout:
             raise DrainTimedOut(
-                f"Requests were still without an answer after {drain_timeout:g} s: raise APP_DRAIN_TIMEOUT, or "
+                f"Requests had no answer {drain_timeout:g} s after the drain began: raise APP_DRAIN_TIMEOUT, or "
                 "see in the log what held them up."
             )
 

@@ -45,6 +45,14 @@ class Admission(Group):
     )
 
 
+class Telemetry(Group):
+    """Traces are set up by the standard OTEL_* variables; this is what they leave open."""
+
+    flush_timeout: Seconds = Field(
+        3, description="Seconds for the last spans to reach the collector when the process ends."
+    )
+
+
 class Settings(BaseSettings):
     """All of them. Secrets are `SecretStr`, so that no message shows one."""
 
@@ -104,6 +112,7 @@ class Settings(BaseSettings):
     batching: Batching = Batching()
     admission: Admission = Admission()
     edge: EdgeLimits = EdgeLimits()
+    telemetry: Telemetry = Telemetry()
 
     @field_validator("api_keys", mode="before")
     @classmethod

@@ -72,6 +72,8 @@ class HttpTelemetry:
                 started=started,
                 finished=time.monotonic(),
                 inference=context.record,
+                trace_id=context.trace_id,
+                span_id=context.span_id,
             )
             self._observer.http_finished(record)
 
@@ -89,6 +91,8 @@ def _given(headers: list[tuple[bytes, bytes]]) -> tuple[str | None, bytes | None
 
 def _headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
     headers = [(b"x-request-id", context.request_id.encode())]
+    if context.trace_id:
+        headers.append((b"x-trace-id", context.trace_id.encode()))
     if record := context.record:
         stages = record.stages.durations()
         timing = ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in stages.items())

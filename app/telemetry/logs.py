@@ -55,7 +55,7 @@ def _to_json(event: EventDict, **_: Any) -> str:
 
 def _static_event(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     """A line of a library is a sentence: it becomes the message of one event."""
-    if not event["logger"].startswith("vitrine."):
+    if not event["logger"].startswith("app."):
         event["message"] = event["event"]
         event["event"] = "warning" if event["logger"] == "py.warnings" else "library"
     return event
@@ -76,6 +76,8 @@ class LogObserver:
             "status": record.status,
             "duration_ms": _ms(record.finished - record.started),
         }
+        if record.trace_id:
+            facts |= {"trace_id": record.trace_id, "span_id": record.span_id}
         if inference := record.inference:
             facts |= _inference_facts(inference)
         write = self._log.warning if record.status >= 500 else self._log.info
