@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import tokenizers
 import torch
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -27,6 +27,7 @@ MAX_TOKENS = 64
 EMOTIONS = ("anger", "joy", "surprise")
 ENTITIES = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 
+_DISTILBERT_SIZE = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
 _SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 _CORPUS = (
     "The quick brown fox jumps over the lazy dog near the old bridge in Paris.",
@@ -119,7 +120,7 @@ def _save(folder: Path, family: Family, auto_class: Any, **settings: Any) -> Pat
         # RoBERTa counts positions from 2
         max_position_embeddings=MAX_TOKENS + (2 if family == "roberta" else 0),
         pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.3,  # large, so that texts differ in their results
+        initializer_range=0.2,
         **(_DISTILBERT_SIZE if family == "distilbert" else _SIZE),
         **({"type_vocab_size": 1} if family == "roberta" else {}),
         **settings,
@@ -127,69 +128,69 @@ def _save(folder: Path, family: Family, auto_class: Any, **settings: Any) -> Pat
     torch.manual_seed(0)
     model = auto_class.from_config(config)
     with torch.no_grad():
+        # So that texts and tokens differ in their results as a trained model's do
+        model.get_input_embeddings().weight.mul_(8)
         for name, parameter in model.named_parameters():
-            if name.endswith("bias"):
-                parameter.normal_(std=0.3)
+            if name.endswith("bias") and "classifier" not in name:
+                parameter.normal_(std=0.1)
     model.save_pretrained(folder)
     return folder
 
 
-_DISTILBERT_SIZE = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
-
-
 def _tokenizer(family: Family) -> PreTrainedTokenizerFast:
-    if family == "roberta":
-        return _byte_pair()
-    return _word_piece()
+    return _byte_pair() if family == "roberta" else _word_piece()
 
 
 def _word_piece() -> PreTrainedTokenizerFast:
+    """Lowercase characters, and those words that are short; longer ones fall into their characters."""
+    words = sorted({word.strip(".,;:!?()") for text in _CORPUS for word in text.lower().split()})
+    letters = sorted({letter for text in _CORPUS for letter in text.lower() if letter != " "} - set("üäé"))
+    pieces = [
+        *letters,
+        *(f"##{letter}" for letter in letters),
+        *(word for word in words if 1 < len(word) < 6),
+    ]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    vocabulary = {piece: index for index, piece in enumerate([*special, *pieces])}
+    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
-    backend.train_from_iterator(
-        _CORPUS, trainers.WordPieceTrainer(vocab_size=180, special_tokens=special, show_progress=False)
+    backend.post_processor = processors.BertProcessing(
+        ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
     )
-    cls, sep = (backend.token_to_id(token) for token in ("[CLS]", "[SEP]"))
-    backend.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        model_max_length=MAX_TOKENS,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-    )
+    return _fast(backend, pad="[PAD]", unk="[UNK]", cls="[CLS]", sep="[SEP]", mask="[MASK]")
 
 
 def _byte_pair() -> PreTrainedTokenizerFast:
+    """Bytes, and merges that build some words from the left, with the space before them."""
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    backend = tokenizers.Tokenizer(models.BPE())
+    merges: dict[tuple[str, str], None] = {}
+    for word in (
+        "\u0120the",
+        "\u0120Paris",
+        "\u0120Berlin",
+        "\u0120and",
+        "\u0120city",
+        "\u0120joy",
+        "Angela",
+    ):
+        for end in range(1, len(word)):
+            merges[word[:end], word[end]] = None
+    pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *(left + right for left, right in merges)]
+    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys([*special, *pieces]))}
+    backend = tokenizers.Tokenizer(models.BPE(vocabulary, list(merges)))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    backend.train_from_iterator(
-        _CORPUS,
-        trainers.BpeTrainer(
-            vocab_size=400,
-            special_tokens=special,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
+    backend.post_processor = processors.RobertaProcessing(
+        ("</s>", vocabulary["</s>"]), ("<s>", vocabulary["<s>"])
     )
-    bos, eos = (backend.token_to_id(token) for token in ("<s>", "</s>"))
-    backend.post_processor = processors.RobertaProcessing(("</s>", eos), ("<s>", bos))
-    return PreTrainedTokenizerFast(
+    return _fast(backend, pad="<pad>", unk="<unk>", cls="<s>", sep="</s>", mask="<mask>")
+
+
+def _fast(backend: tokenizers.Tokenizer, **special: str) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         model_max_length=MAX_TOKENS,
-        model_input_names=["input_ids", "attention_mask"],
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        sep_token="</s>",
-        pad_token="<pad>",
-        cls_token="<s>",
-        mask_token="<mask>",
+        **{f"{name}_token": token for name, token in special.items()},
     )

@@ -1,5 +1,6 @@
 """Fetching a model from the Hugging Face hub, at one commit, whole or not at all."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,16 +21,17 @@ def fetch(source: str, revision: str | None, folder: Path) -> Manifest:
     """Download `source` into `folder`, check it against the hub's sizes and hashes, and write the manifest.
 
     `revision` is a commit, branch or tag, None for the main branch; the manifest holds the commit that it
-    stands for. A folder that holds that commit already is verified and kept, any other is refused. An
-    interrupted download goes on where it stopped. Endpoint and token are huggingface_hub's own settings,
-    HF_ENDPOINT and HF_TOKEN. Raises `ModelError`.
+    stands for. A folder that holds that commit already is verified and kept, any other is refused. After an
+    interruption, what has arrived is kept for the next try. Endpoint and token are huggingface_hub's own
+    settings, HF_ENDPOINT and HF_TOKEN. Raises `ModelError`.
     """
+    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     present = Manifest.read(folder)
     if present and (present.source, present.revision) == (source, revision):
         verify(folder)
         return present
     with _hub_errors(source):
-        info = HfApi().model_info(source, revision=revision, files_metadata=True)
+        info = hub.model_info(source, revision=revision, files_metadata=True)
     commit = str(info.sha)
     if present and (present.source, present.revision) == (source, commit):
         verify(folder)
@@ -44,7 +46,7 @@ def fetch(source: str, revision: str | None, folder: Path) -> Manifest:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{commit}.partial")
     with _hub_errors(source):
-        HfApi().snapshot_download(source, revision=commit, local_dir=partial, allow_patterns=list(published))
+        hub.snapshot_download(source, revision=commit, local_dir=partial, allow_patterns=list(published))
     manifest = _inspect(partial, source, commit, published)
     manifest.write(partial)
     partial.rename(folder)
@@ -81,7 +83,10 @@ def _hub_errors(source: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of the client, its HTTP library or the disk: there is no model then
+        reason = " ".join(
+            f"{type(error).__name__}: {error}".split()
+        )  # the client's messages have several lines
         raise ModelError(
-            f"{source} cannot be fetched: {type(error).__name__}: {error}. Check the name, the revision and "
-            "the network; a private or gated model wants HF_TOKEN, a mirror HF_ENDPOINT."
+            f"{source} cannot be fetched. Check the name, the revision and the network; a private or gated "
+            f"model wants HF_TOKEN, a mirror HF_ENDPOINT. {reason}"
         ) from error
