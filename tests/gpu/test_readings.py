@@ -140,6 +140,11 @@ def test_a_device_that_answers_nothing_is_not_up(expose: Expose, driver: FakeDri
     series = exposer.wait_for(gpu_up=0)
     assert set(without_xids(series)) == {"gpu_up"}
     assert exposer.series(gpu="1")["gpu_up"] == 1
+    exposer.until(
+        lambda: exposer.ask("healthy")[0], lambda healthy: not healthy
+    )  # no handle either: it is lost
+    driver.update({f"0.error.{name}": 0 for name in names})
+    exposer.wait_for(gpu_up=1)
 
 
 def test_counters_follow_the_driver(expose: Expose, driver: FakeDriver) -> None:

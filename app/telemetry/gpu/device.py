@@ -52,6 +52,11 @@ class Device:
         """Whether there is no handle to read it by."""
         return self._handle is None
 
+    @property
+    def up(self) -> bool:
+        """Whether it answered in the last sample."""
+        return self._statuses[0].up
+
     def is_at(self, handle: Handle) -> bool:
         """Whether `handle`, from an event, is this device's or, if it is lost, was."""
         return self._address is not None and _address(handle) == self._address

@@ -50,8 +50,8 @@ class Driver:
     @property
     def needs_reopening(self) -> bool:
         """Whether only a new session can bring back what is missing."""
-        a_device_is_lost = any(device.lost for device in self._devices.values())
-        return not self.is_open or self._events_broken or a_device_is_lost
+        all_up = all(device.up for device in self._devices.values())
+        return not self.is_open or self._events_broken or not all_up
 
     def reopen(self) -> None:
         """Start a session and find the devices.
