@@ -2,11 +2,12 @@
 
 import random
 
-WORDS = (
+_PROSE = (
     "the of a glass house stands on hill and light falls through every wall while people inside read write "
     "cook sleep argue laugh about weather trains music engineering bridges rivers birds winter summer bread "
     "servers requests queues batches models tokens latency memory failure recovery observation"
-).split()  # noqa: SIM905 - a list of words reads worse
+)
+WORDS = _PROSE.split()
 
 
 def texts(count: int, *, seed: int = 7, mean: float = 30, longest: int = 200) -> list[str]:
