@@ -169,6 +169,9 @@ async def infer_model(request: Request, body: InferRequest, model: str) -> Respo
     parameters = body.parameters or Parameters()
     info = inference_of(request).info
     check_dimensions(request, parameters.dimensions)
+    inputs = body.texts()
+    if info.task is Task.RERANK and inputs[0].pair is None:
+        raise InvalidInput("A rerank model needs a query in text and documents in text_pair.", field="inputs")
     names = [output["name"] for output in outputs_of(info)]
     binary = dict.fromkeys(names, parameters.binary_data_output)
     if body.outputs:
@@ -206,7 +209,7 @@ async def infer_model(request: Request, body: InferRequest, model: str) -> Respo
     return await infer(
         request,
         info.task,
-        body.texts(),
+        inputs,
         respond,
         field="inputs[0].data",
         model=model,
