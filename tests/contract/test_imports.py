@@ -58,7 +58,7 @@ def imported(path: Path) -> set[str]:
 
 
 def imports_of_libraries() -> str:
-    """Every statement of ours that imports a library, names and all: some load what they are asked for late."""
+    """Every statement of ours that imports a library, with its names: some load those only then."""
     ours = {"app", *sys.stdlib_module_names}
     nodes = [node for path in MODULES for node in ast.walk(ast.parse(path.read_text()))]
     statements = {
