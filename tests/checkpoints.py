@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-Family = Literal["bert", "roberta", "distilbert"]
+Family = Literal["bert", "roberta", "distilbert", "xlm-roberta"]
 
 MAX_TOKENS = 64
 EMOTIONS = ("anger", "joy", "surprise")
@@ -118,11 +118,11 @@ def _save(folder: Path, family: Family, auto_class: Any, **settings: Any) -> Pat
         family,
         vocab_size=len(tokenizer),
         # RoBERTa counts positions from 2
-        max_position_embeddings=MAX_TOKENS + (2 if family == "roberta" else 0),
+        max_position_embeddings=MAX_TOKENS + (2 if "roberta" in family else 0),
         pad_token_id=tokenizer.pad_token_id,
         initializer_range=0.2,
         **(_DISTILBERT_SIZE if family == "distilbert" else _SIZE),
-        **({"type_vocab_size": 1} if family == "roberta" else {}),
+        **({"type_vocab_size": 1} if "roberta" in family else {}),
         **settings,
     )
     torch.manual_seed(0)
@@ -138,10 +138,14 @@ def _save(folder: Path, family: Family, auto_class: Any, **settings: Any) -> Pat
 
 
 def _tokenizer(family: Family) -> PreTrainedTokenizerFast:
-    return _byte_pair() if family == "roberta" else _word_piece()
+    if family == "roberta":
+        return _byte_pair()
+    if family == "xlm-roberta":
+        return _unigram()
+    return _word_piece(types=family == "bert")
 
 
-def _word_piece() -> PreTrainedTokenizerFast:
+def _word_piece(*, types: bool) -> PreTrainedTokenizerFast:
     """Lowercase characters, and those words that are short; longer ones fall into their characters."""
     words = sorted({word.strip(".,;:!?()") for text in _CORPUS for word in text.lower().split()})
     letters = sorted({letter for text in _CORPUS for letter in text.lower() if letter != " "} - set("üäé"))
@@ -159,7 +163,7 @@ def _word_piece() -> PreTrainedTokenizerFast:
     backend.post_processor = processors.BertProcessing(
         ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
     )
-    return _fast(backend, pad="[PAD]", unk="[UNK]", cls="[CLS]", sep="[SEP]", mask="[MASK]")
+    return _fast(backend, types=types, pad="[PAD]", unk="[UNK]", cls="[CLS]", sep="[SEP]", mask="[MASK]")
 
 
 def _byte_pair() -> PreTrainedTokenizerFast:
@@ -185,12 +189,29 @@ def _byte_pair() -> PreTrainedTokenizerFast:
     backend.post_processor = processors.RobertaProcessing(
         ("</s>", vocabulary["</s>"]), ("<s>", vocabulary["<s>"])
     )
-    return _fast(backend, pad="<pad>", unk="<unk>", cls="<s>", sep="</s>", mask="<mask>")
+    return _fast(backend, types=False, pad="<pad>", unk="<unk>", cls="<s>", sep="</s>", mask="<mask>")
 
 
-def _fast(backend: tokenizers.Tokenizer, **special: str) -> PreTrainedTokenizerFast:
+def _unigram() -> PreTrainedTokenizerFast:
+    """Characters, and whole words with the space before them; what it does not know is one unknown token."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    words = sorted({f"\u2581{word.strip('.,;:!?()')}" for text in _CORPUS for word in text.split()})
+    letters = sorted({letter for text in _CORPUS for letter in text if letter != " "} | {"\u2581"})
+    pieces = [(piece, 0.0) for piece in special] + [
+        (piece, -5.0) for piece in dict.fromkeys([*letters, *words])
+    ]
+    backend = tokenizers.Tokenizer(models.Unigram(pieces, unk_id=3))
+    backend.normalizer = normalizers.NFKC()
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Metaspace()
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return _fast(backend, types=False, pad="<pad>", unk="<unk>", cls="<s>", sep="</s>", mask="<unk>")
+
+
+def _fast(backend: tokenizers.Tokenizer, *, types: bool, **special: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         model_max_length=MAX_TOKENS,
+        model_input_names=["input_ids", *(["token_type_ids"] if types else []), "attention_mask"],
         **{f"{name}_token": token for name, token in special.items()},
     )

@@ -30,6 +30,10 @@ class Checkpoint:
     """The longest input in tokens that the tokenizer's files allow; the weights may allow less."""
     truncation_side: Literal["left", "right"]
     unk_token: str | None
+    tokenizer_class: str | None
+    """Transformers' class; with the next, what decides whether the texts of a pair are told apart."""
+    model_inputs: tuple[str, ...] | None
+    """What the tokenizer makes for the model, where it differs from its class's default."""
     dtype: str
     """The type that the weights were saved in, as config.json says."""
 
@@ -59,7 +63,7 @@ def read_checkpoint(folder: Path, task: Task | Literal["auto"] = "auto") -> Chec
             "This model is a regression, whose outputs are no classes; it cannot classify texts."
         )
     tokenizer = read_json(encoder / "tokenizer_config.json", default={})
-    unk = tokenizer.get("unk_token")
+    unk, inputs = tokenizer.get("unk_token"), tokenizer.get("model_input_names")
     return Checkpoint(
         folder=encoder,
         architecture=_architecture(config),
@@ -70,6 +74,8 @@ def read_checkpoint(folder: Path, task: Task | Literal["auto"] = "auto") -> Chec
         max_length=sentence.max_length or _max_length(tokenizer),
         truncation_side="left" if tokenizer.get("truncation_side") == "left" else "right",
         unk_token=unk.get("content") if isinstance(unk, dict) else unk,
+        tokenizer_class=tokenizer.get("tokenizer_class"),
+        model_inputs=None if inputs is None else tuple(inputs),
         dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32"),
     )
 

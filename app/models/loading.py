@@ -1,11 +1,13 @@
 """Transformers' `from_pretrained`, held to what a server may trust: no pickle, code or made-up weight."""
 
+import inspect
 import json
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
 from transformers.utils.logging import disable_progress_bar
 
 from app.errors import DeviceUnavailable, ModelError
@@ -60,6 +62,17 @@ def position_limit(model: PreTrainedModel) -> int | None:
         if isinstance(table, nn.Embedding) and table.padding_idx is not None:
             return size - table.padding_idx - 1
     return size
+
+
+def reads_token_types(checkpoint: Checkpoint, model: PreTrainedModel) -> bool:
+    """Whether the model learns which text of a pair a token is of: if both it and its tokenizer do types."""
+    if "token_type_ids" not in inspect.signature(model.forward).parameters:
+        return False
+    if getattr(model.config, "type_vocab_size", 0) < 2:
+        return False
+    name = checkpoint.tokenizer_class or TOKENIZER_MAPPING_NAMES.get(model.config.model_type) or ""
+    tokenizer = tokenizer_class_from_name(name) or PreTrainedTokenizerBase
+    return "token_type_ids" in (checkpoint.model_inputs or tokenizer.model_input_names)
 
 
 def _unread(key: str, head: Head) -> bool:

@@ -1,6 +1,5 @@
 """The padded forward pass: all inputs of a batch brought to the length of its longest."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,16 +14,12 @@ from app.models.runner import TokenizedInput
 class PaddedForward:
     """Calls a Transformers model with a batch of token ids."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, *, token_types: bool) -> None:
+        """`token_types` says whether the model is told which text of a pair a token belongs to."""
         self._model = model
+        self._token_types = token_types
         self._device = model.device
-        config: Any = model.config
-        self._pad_id = getattr(config, "pad_token_id", None) or 0
-        # A tokenizer may number a pair's texts though the model, say DistilBERT, has no types or one
-        self._reads_types = (
-            "token_type_ids" in inspect.signature(model.forward).parameters
-            and getattr(config, "type_vocab_size", 0) > 1
-        )
+        self._pad_id = getattr(model.config, "pad_token_id", None) or 0
 
     def __call__(self, batch: Sequence[TokenizedInput]) -> tuple[Any, Tensor]:
         """The model's own output, and the mask `[batch, longest]` of its inputs, int64, 1 for real tokens."""
@@ -38,7 +33,7 @@ class PaddedForward:
             mask[row, : item.tokens] = 1
         attention_mask = self._tensor(mask)
         inputs = {"input_ids": self._tensor(ids), "attention_mask": attention_mask}
-        if self._reads_types:
+        if self._token_types:
             inputs["token_type_ids"] = self._tensor(types)
         return self._model(**inputs), attention_mask
 

@@ -11,7 +11,7 @@ from app.errors import DeviceLost, OutOfMemory
 from app.models.checkpoint import read_checkpoint
 from app.models.cpu import cpu_quota
 from app.models.device import DeviceName, DtypeName, select_device, select_dtype
-from app.models.loading import load_model, position_limit
+from app.models.loading import load_model, position_limit, reads_token_types
 from app.models.padded import PaddedForward
 from app.models.runner import Input, ModelInfo, Row, Task, TextInput, TokenizedInput
 from app.models.tasks import Head, head_for
@@ -67,7 +67,7 @@ class TorchRunner:
         torch.set_num_threads(self._threads or cpu_quota())
         self._head = head_for(checkpoint)
         model = load_model(checkpoint, self._head, device=device, dtype=dtype)
-        self._forward = PaddedForward(model)
+        self._forward = PaddedForward(model, token_types=reads_token_types(checkpoint, model))
         limits = checkpoint.max_length, position_limit(model), self._max_batch_tokens
         max_tokens = min(limit for limit in limits if limit is not None)
         embeddings: Any = model.get_input_embeddings()
