@@ -30,6 +30,9 @@ from app.errors import (
     WorkerDied,
 )
 
+Responses = dict[int | str, dict[str, Any]]
+"""As FastAPI takes them, by status."""
+
 
 class NotJson(InvalidInput):
     """The body's content type says that it is something else than JSON."""
@@ -172,18 +175,22 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return error_response(request.scope["path"], FAILED, VitrineError.code, message)
 
 
-def error_responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's description of every error that a route can reply with, in the words of `model`."""
-    statuses = sorted({kind.status for kind in KINDS.values()} - {KINDS[ClientGone].status})
-    described: dict[int | str, dict[str, Any]] = {
-        status: {"model": model, "description": HTTPStatus(status).phrase} for status in statuses
+def error_responses(model: type[BaseModel], *statuses: int) -> Responses:
+    """OpenAPI's description of a route's errors: those of an inference unless `statuses` are given.
+
+    They are in the words of `model`, or in OpenAI's where the edge refuses before it knows the route.
+    """
+    errors: Any = model if model is OpenAIError else model | OpenAIError
+    if not statuses:
+        statuses = tuple(sorted({kind.status for kind in KINDS.values()} - {KINDS[ClientGone].status}))
+    described: Responses = {
+        status: {"model": errors, "description": HTTPStatus(status).phrase} for status in statuses
     }
-    for status in (429, 503):
+    for status in {429, 503} & set(statuses):
         described[status]["headers"] = {
             "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}
         }
-    # The edge's own refusals: no key, a header too large, a body too slow
-    described["default"] = {"model": OpenAIError, "description": "Refused before the route was reached."}
+    described["default"] = {"model": errors, "description": "Any other error."}
     return described
 
 

@@ -1,11 +1,12 @@
 """What probes and load balancers ask. Each reply has the reason when the answer is no."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.api.endpoint import json_response
+from app.api.errors import Responses
 from app.health import Health
 
 router = APIRouter(tags=["Health"])
@@ -24,7 +25,7 @@ class Unwell(BaseModel):
     reason: str
 
 
-RESPONSES: dict[int | str, dict[str, Any]] = {503: {"model": Unwell, "description": "Service Unavailable"}}
+RESPONSES: Responses = {503: {"model": Unwell, "description": "Service Unavailable"}}
 
 
 def health_of(request: Request) -> Health:

@@ -150,7 +150,7 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
     return await infer(request, Task.RERANK, inputs, respond, field="texts", truncate=body.truncate)
 
 
-@router.get("/info", response_model=Info, responses=RESPONSES)
+@router.get("/info", response_model=Info, responses=error_responses(HuggingFaceError, 503))
 async def info(request: Request) -> Response:
     """Describe the served model and the server's limits."""
     settings: Settings = request.app.state.settings

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from app.api.endpoint import Body, JsonRoute, infer, inference_of, json_response, parse_json
-from app.api.errors import OpenInferenceError, error_responses
+from app.api.errors import OpenInferenceError, Responses, error_responses
 from app.api.hugging_face import entity_document
 from app.api.open_inference_metadata import VERSION, TensorMetadata, check_version, outputs_of
 from app.api.rows import check_dimensions, vectors
@@ -25,7 +25,13 @@ from app.models.postprocess import Activation, Aggregation, classify, entities, 
 from app.models.runner import Task, TextInput
 
 router = APIRouter(tags=["Open Inference Protocol"], route_class=JsonRoute)
-RESPONSES = error_responses(OpenInferenceError)
+RESPONSES: Responses = {
+    200: {
+        "content": {"application/octet-stream": {}},
+        "description": "JSON, and the binary outputs behind it",
+    },
+    **error_responses(OpenInferenceError),
+}
 
 HEADER_LENGTH = "inference-header-content-length"
 

@@ -8,11 +8,11 @@ from pydantic import BaseModel
 from app.api.endpoint import inference_of, json_response
 from app.api.errors import OpenInferenceError, error_responses
 from app.api.health import health_of
-from app.errors import ModelNotFound
+from app.errors import ModelNotFound, Unavailable
 from app.models.runner import ModelInfo, Task
 
 router = APIRouter(tags=["Open Inference Protocol"])
-RESPONSES = error_responses(OpenInferenceError)
+RESPONSES = error_responses(OpenInferenceError, 404, 503)
 
 VERSION = "1"
 """The one version of the one model."""
@@ -119,8 +119,10 @@ async def version_ready(request: Request, model: str, version: str) -> Response:
 async def model_ready(request: Request, model: str) -> Response:
     """A request sent now would be answered."""
     name = _served(request, model).name
-    well = health_of(request).ready() is None
-    return json_response({"name": name, "ready": well}, status=200 if well else 503)
+    reason = health_of(request).ready()
+    if reason is not None:
+        raise Unavailable(f"The model is not ready: {reason}.", reason="not_ready")
+    return json_response({"name": name, "ready": True})
 
 
 @router.get("/v2/models/{model:path}/versions/{version}", response_model=ModelMetadata, responses=RESPONSES)

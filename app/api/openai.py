@@ -112,13 +112,13 @@ def _described(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/v1/models", response_model=ModelList, responses=error_responses(OpenAIError))
+@router.get("/v1/models", response_model=ModelList, responses=error_responses(OpenAIError, 503))
 async def list_models(request: Request) -> Response:
     """List the served model."""
     return json_response({"object": "list", "data": [_described(request)]})
 
 
-@router.get("/v1/models/{model:path}", response_model=Model, responses=error_responses(OpenAIError))
+@router.get("/v1/models/{model:path}", response_model=Model, responses=error_responses(OpenAIError, 404, 503))
 async def retrieve_model(request: Request, model: str) -> Response:
     """Describe the served model."""
     described = _described(request)

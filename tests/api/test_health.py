@@ -40,7 +40,8 @@ async def test_draining_is_not_ready(embedder: Service) -> None:
     embedder.app.health.move(Phase.DRAINING, "the server is draining")
     assert await answers(embedder) == {"/startupz": 200, "/readyz": 503, "/livez": 200, "/health": 503}
     assert (await embedder.get("/readyz")).json()["reason"] == "the server is draining"
-    assert (await embedder.get("/v2/models/fake/ready")).json() == {"name": "fake", "ready": False}
+    model = await embedder.get("/v2/models/fake/ready")
+    assert (model.status_code, "draining" in model.json()["error"]) == (503, True)
     assert (await embedder.post("/embed", inputs="a")).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""KServe's `InferenceRESTClient`, unchanged. Its pins contradict ours, so it has an environment of its own."""
+"""KServe's `InferenceRESTClient`, unchanged. Its pins contradict ours, so it has its own environment."""
 
 import json
 import subprocess
