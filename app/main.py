@@ -55,18 +55,14 @@ def create_app(
             threads=settings.threads,
             max_batch_tokens=settings.max_batch_tokens,
         )
-    tracing = Tracing(
-        version=__version__,
-        max_batch_inputs=settings.batching.max_inputs,
-        flush_timeout=settings.telemetry.flush_timeout,
-    )
+    tracing = Tracing(version=__version__, flush_timeout=settings.telemetry.flush_timeout)
     observer = FanOut([*tracing.observers, observer or LogObserver()])
     batcher = Batcher(
         runner.run,
         BatchLimits(settings.batching.max_inputs, settings.max_batch_tokens, settings.batching.max_padding),
         observer,
         model=settings.public_name,
-        workers=settings.batching.workers,
+        workers=runner.concurrency,
         hang_timeout=settings.batching.hang_timeout,
     )
     health = Health(

@@ -29,7 +29,6 @@ class Batching(Group):
     max_padding: int = Field(
         16, ge=0, description="Tokens of padding that an input may always bring to a batch."
     )
-    workers: Count = Field(1, description="Threads that run batches.")
     hang_timeout: Seconds = Field(60, description="Seconds after which a running batch counts as hung.")
 
 
@@ -77,8 +76,8 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Type of the weights."
     )
-    threads: int = Field(
-        0, ge=0, description="Threads of one forward pass on the CPU; 0 reads the CPU quota."
+    threads: Count = Field(
+        1, description="Threads of one batch on the CPU; as many batches run side by side as the quota allows."
     )
     truncate: bool = Field(True, description="Cut inputs that are too long, unless a request says otherwise.")
 

@@ -18,6 +18,8 @@ DIMENSIONS = 8
 class FakeRunner:
     """A model of words: each word is one token, and a row depends on its own text alone."""
 
+    concurrency = 1
+
     def __init__(self, task: Task = Task.EMBEDDINGS, *, start: float = 0.0, per_token: float = 0.0) -> None:
         """A batch takes `start` seconds and `per_token` for each token."""
         self.info = ModelInfo(

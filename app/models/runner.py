@@ -92,9 +92,14 @@ classification logits `[tokens, labels]`."""
 class ModelRunner(Protocol):
     """A model on its device.
 
-    `load` and `warm_up` come first; `tokenize` and `run` are then called from different threads, each from
-    one thread at a time.
+    `load` and `warm_up` come first; `tokenize` is then called from one thread, and `run` from `concurrency`
+    others.
     """
+
+    @property
+    def concurrency(self) -> int:
+        """How many batches run side by side."""
+        ...
 
     @property
     def info(self) -> ModelInfo:

@@ -32,10 +32,10 @@ class TorchRunner:
         task: Task | Literal["auto"] = "auto",
         device: DeviceName = "auto",
         dtype: DtypeName = "auto",
-        threads: int = 0,
+        threads: int = 1,
         max_batch_tokens: int = 16384,
     ) -> None:
-        """`threads` is torch's intra-op parallelism for the whole process, 0 for the CPU quota.
+        """`threads` is torch's intra-op parallelism on the CPU, for each batch.
 
         An input may have no more tokens than `max_batch_tokens`, whatever the model reads.
         """
@@ -52,6 +52,16 @@ class TorchRunner:
         self._head: Head
 
     @property
+    def concurrency(self) -> int:
+        """One batch on a GPU; on the CPU as many as its quota has room for.
+
+        Two batches with a thread each are faster than one with two threads, and keep their speed beside a busy
+        event loop, where the threads of one batch would wait for each other.
+        """
+        on_gpu = self._device_name != "cpu" and torch.cuda.is_available()
+        return 1 if on_gpu else max(1, cpu_quota() // self._threads)
+
+    @property
     def info(self) -> ModelInfo:
         """Known once `load` has returned."""
         return self._info
@@ -61,10 +71,10 @@ class TorchRunner:
         device = select_device(self._device_name)
         verification = verify(self._folder)
         for finding in verification.findings:
-            log.warning("%s", finding)
+            log.warning("model_finding", extra={"finding": finding})
         checkpoint = read_checkpoint(self._folder, self._task)
         dtype = select_dtype(self._dtype_name, device, checkpoint.dtype)
-        torch.set_num_threads(self._threads or cpu_quota())
+        torch.set_num_threads(self._threads)
         self._head = head_for(checkpoint)
         model = load_model(checkpoint, self._head, device=device, dtype=dtype)
         self._forward = PaddedForward(model, token_types=reads_token_types(checkpoint, model))
