@@ -30,7 +30,7 @@ def state():
     }
 
 # Libraries may do what they like when they are imported: they are, before we look.
-exec(sys.argv[2])
+exec(sys.argv[2], {})
 before = state()
 for name in sys.argv[1].split(","):
     import_module(name)
