@@ -64,7 +64,7 @@ class Snapshot:
     executing_inputs: int
     executing_tokens: int
     heartbeat: float
-    """When a worker last showed that it lives, `time.monotonic`: by ending a batch, or by being free."""
+    """When a worker last showed that it lives, `time.monotonic`: it was free, or began or ended a batch."""
     last_success: float | None
     """When a batch last gave a row, `time.monotonic`."""
 
@@ -184,7 +184,7 @@ class Batcher:
             limits = replace(
                 self.limits, max_padding=max(self.limits.max_padding, self.costs.start_in_tokens())
             )
-            started = time.monotonic()
+            started = self._heartbeat = time.monotonic()
             release = take_batch(self._line, started, limits)
             self._leave({*release.batch, *release.expired})
             for place in release.expired:

@@ -37,6 +37,8 @@ class Lifecycle:
         self._thread = thread
         self._canary_interval = canary_interval
         self._patience = patience
+        self.load_seconds: float | None = None
+        """From the start of loading until the model was ready; None before."""
 
     async def run(self, ready: asyncio.Event) -> None:
         """Load the model, set `ready`, and keep the worker and the canary going until cancelled.
@@ -68,8 +70,9 @@ class Lifecycle:
         for words in PROBE_WORDS:
             for inputs in (1, min(8, self._batcher.limits.max_inputs)):
                 await self._probe(words=words, inputs=inputs)
+        self.load_seconds = time.monotonic() - started
         self._health.move(Phase.SERVING, "the model answers")
-        logger.info("model_ready", extra={"seconds": round(time.monotonic() - started, 3)})
+        logger.info("model_ready", extra={"seconds": round(self.load_seconds, 3)})
         ready.set()
         await self._keep_canary()
 

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.types import ASGIApp
 
 from app import __version__
@@ -19,8 +20,10 @@ from app.models.folder import locate
 from app.models.runner import ModelRunner, Task
 from app.observer import FanOut, Observer
 from app.settings import Settings
+from app.telemetry.exposition import metrics_route
 from app.telemetry.http import PROBES, HttpTelemetry
 from app.telemetry.logs import LogObserver
+from app.telemetry.metrics import MetricsObserver, StateCollector
 from app.telemetry.tracing import Tracing
 
 
@@ -56,7 +59,12 @@ def create_app(
             max_batch_tokens=settings.max_batch_tokens,
         )
     tracing = Tracing(version=__version__, flush_timeout=settings.telemetry.flush_timeout)
-    observer = FanOut([*tracing.observers, observer or LogObserver()])
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    metrics = MetricsObserver(
+        registry, model=settings.public_name, max_batch_inputs=settings.batching.max_inputs
+    )
+    observer = FanOut([*tracing.observers, metrics, observer or LogObserver()])
     batcher = Batcher(
         runner.run,
         BatchLimits(settings.batching.max_inputs, settings.max_batch_tokens, settings.batching.max_padding),
@@ -106,4 +114,19 @@ def create_app(
         api.add_middleware(ApiKeyMiddleware, keys=keys, exempt=PROBES)
     tracing.instrument(api)
     outermost = HttpTelemetry(api, observer=observer, timeout=settings.request_timeout)
-    return App(settings, outermost, build_ops(health), health, runner, batcher, lifecycle, tracing)
+    registry.register(
+        StateCollector(
+            model=settings.public_name,
+            version=__version__,
+            runner=runner,
+            batcher=batcher,
+            admission=admission,
+            slo_wait=settings.admission.slo_wait,
+            health=health,
+            lifecycle=lifecycle,
+            active_requests=lambda: outermost.active,
+            spans=tracing.counts,
+        )
+    )
+    ops = build_ops(health, [metrics_route(registry)])
+    return App(settings, outermost, ops, health, runner, batcher, lifecycle, tracing)

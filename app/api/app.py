@@ -1,9 +1,11 @@
 """The two HTTP applications: the API, and the operations port."""
 
 import time
+from collections.abc import Sequence
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.routing import BaseRoute
 
 from app.api import cohere, errors, health, hub, hugging_face, open_inference, open_inference_metadata, openai
 from app.health import Health
@@ -41,10 +43,13 @@ def build_api(inference: Inference, probes: Health, settings: Settings, *, versi
     return app
 
 
-def build_ops(probes: Health) -> FastAPI:
-    """The health routes again, for those who may not reach the API's port."""
+def build_ops(probes: Health, routes: Sequence[BaseRoute]) -> FastAPI:
+    """The health routes again, for those who may not reach the API's port, and `routes`."""
     app = FastAPI(
-        title="Vitrine operations", openapi_url=None, routes=health.router.routes, telemetry=NO_TELEMETRY
+        title="Vitrine operations",
+        openapi_url=None,
+        routes=[*health.router.routes, *routes],
+        telemetry=NO_TELEMETRY,
     )
     app.state.health = probes
     errors.install(app)

@@ -37,6 +37,8 @@ class HttpTelemetry:
         self._app = app
         self._observer = observer
         self._timeout = timeout
+        self.active = 0
+        """Exchanges under way, probes left out."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI interface."""
@@ -56,6 +58,7 @@ class HttpTelemetry:
                 message["headers"] = [*message.get("headers", ()), *_headers(context)]
             await send(message)
 
+        self.active += 1
         try:
             if given_timeout is not None:
                 if not _TIMEOUT.fullmatch(given_timeout):
@@ -64,6 +67,7 @@ class HttpTelemetry:
                 context.deadline = started + min(self._timeout, int(given_timeout) / 1000)
             await self._app(scope, receive, send_with_headers)
         finally:
+            self.active -= 1
             record = HttpRecord(
                 method=scope["method"] if scope["method"] in _METHODS else "_OTHER",
                 route=_route(scope),
