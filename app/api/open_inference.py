@@ -22,7 +22,7 @@ from app.api.tensors import BinarySize, InputTensor, OutputTensor, Part, read_te
 from app.errors import InvalidInput
 from app.inference import Answer
 from app.models.postprocess import Activation, Aggregation, classify, entities, relevance
-from app.models.runner import Task, TextInput
+from app.models.runner import ModelInfo, Task, TextInput
 
 router = APIRouter(tags=["Open Inference Protocol"], route_class=JsonRoute)
 RESPONSES: Responses = {
@@ -172,44 +172,32 @@ async def infer_version(request: Request, body: InferRequest, model: str, versio
 @router.post("/v2/models/{model:path}/infer", response_model=InferResponse, responses=RESPONSES)
 async def infer_model(request: Request, body: InferRequest, model: str) -> Response:
     """Run the model."""
-    parameters = body.parameters or Parameters()
     info = inference_of(request).info
+    parameters = body.parameters or Parameters()
     check_dimensions(request, parameters.dimensions)
     inputs = body.texts()
     if info.task is Task.RERANK and inputs[0].pair is None:
         raise InvalidInput("A rerank model needs a query in text and documents in text_pair.", field="inputs")
-    names = [output["name"] for output in outputs_of(info)]
-    binary = dict.fromkeys(names, parameters.binary_data_output)
-    if body.outputs:
-        binary = {}
-        for index, output in enumerate(body.outputs):
-            if output.name not in names:
-                message = f"The model's outputs are {', '.join(names)}."
-                raise InvalidInput(message, field=f"outputs[{index}].name")
-            wish = output.parameters.binary_data if output.parameters else None
-            binary[output.name] = parameters.binary_data_output if wish is None else wish
+    wanted = _wanted(body.outputs, info, binary_by_default=parameters.binary_data_output)
 
     def respond(answer: Answer) -> Response:
-        encoded = [
-            tensor.encode(binary=binary[tensor.name])
-            for tensor in _tensors(answer, parameters)
-            if tensor.name in binary
-        ]
-        content: dict[str, Any] = {"model_name": answer.info.name, "model_version": VERSION}
+        content: dict[str, Any] = {"model_name": answer.info.name, "model_version": VERSION, "outputs": []}
         if body.id is not None:
             content["id"] = body.id
-        truncated = sum(item.truncated for item in answer.inputs)
-        if truncated:
+        if truncated := sum(item.truncated for item in answer.inputs):
             content["parameters"] = {"truncated_inputs": truncated}
-        content["outputs"] = [described for described, _ in encoded]
+        tail = b""
+        for tensor in _tensors(answer, parameters):
+            if tensor.name in wanted:
+                described, data = tensor.encode(binary=wanted[tensor.name])
+                content["outputs"].append(described)
+                tail += data
         response = json_response(content)
-        if not any(binary.values()):
+        if not any(wanted.values()):
             return response
-        head = response.body
+        head = bytes(response.body)
         return Response(
-            b"".join((head, *(data for _, data in encoded))),
-            headers={HEADER_LENGTH: str(len(head))},
-            media_type="application/octet-stream",
+            head + tail, headers={HEADER_LENGTH: str(len(head))}, media_type="application/octet-stream"
         )
 
     return await infer(
@@ -221,3 +209,20 @@ async def infer_model(request: Request, body: InferRequest, model: str) -> Respo
         model=model,
         truncate=parameters.truncate,
     )
+
+
+def _wanted(
+    requested: list[RequestedOutput] | None, model: ModelInfo, *, binary_by_default: bool
+) -> dict[str, bool]:
+    """The outputs to send, and whether each goes behind the JSON. Raises `InvalidInput`."""
+    names = [output["name"] for output in outputs_of(model)]
+    if not requested:
+        return dict.fromkeys(names, binary_by_default)
+    wanted = {}
+    for index, output in enumerate(requested):
+        if output.name not in names:
+            message = f"The model's outputs are {', '.join(names)}."
+            raise InvalidInput(message, field=f"outputs[{index}].name")
+        binary = output.parameters.binary_data if output.parameters else None
+        wanted[output.name] = binary_by_default if binary is None else binary
+    return wanted
