@@ -175,8 +175,8 @@ def traffic_too_low(slo: Slo) -> Rule:
             "summary": "Too little traffic to judge Vitrine's objectives",
             "description": (
                 f"{{{{ $value | humanize }}}} requests in the last {promql(scaled)}; no burn-rate alert can "
-                f"fire below {slo.minimum_bad_requests}, even if every one of them fails. Silence proves nothing "
-                "now: send a request by hand, and find out whether callers are expected at this hour."
+                f"fire below {slo.minimum_bad_requests}, even if every one of them fails. Silence proves "
+                "nothing now: send a request by hand, and find out whether callers are expected at this hour."
             ),
             "runbook_url": slo.runbook_url("SloTrafficTooLow"),
         },

@@ -100,6 +100,8 @@ def _few_requests(slo: Slo, objective: str, rate: BurnRate) -> Test:
         "input_series": input_series(slo, objective, phases),
         "promql_expr_test": [
             _quiet(objective, rate, 1.05 * LONG),
+            # Half of the long window later there are enough
+            _quiet(objective, rate, 1.45 * LONG),
             _fires(slo, objective, rate, 1.7 * LONG - 1),
         ],
     }

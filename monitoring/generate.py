@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import promql_parser
 import yaml
 
 from monitoring import burn_rules, burn_tests, ratio_tests
@@ -40,14 +41,18 @@ def generate(slo: Slo, folder: Path = PROMETHEUS) -> None:
 def generate_copy(slo: Slo, folder: Path) -> None:
     """Write a copy of `monitoring/prometheus` that `prometheus.local.yml` can be started from.
 
-    Its scrape interval shrinks with the windows, to no less than a second.
+    Its scrape and evaluation intervals shrink with the windows, to no less than a second.
     """
     shutil.copytree(PROMETHEUS, folder, dirs_exist_ok=True)
     generate(slo, folder)
     config = folder / "prometheus.local.yml"
-    interval = promql(max(slo.scaled(timedelta(seconds=15)), timedelta(seconds=1)))
-    text = re.sub(r"(?<=_interval: )\w+", interval, config.read_text())
-    config.write_text(text)
+    config.write_text(
+        re.sub(r"(?<=_interval: )\w+", lambda found: _shrunk(slo, found[0]), config.read_text())
+    )
+
+
+def _shrunk(slo: Slo, interval: str) -> str:
+    return promql(max(slo.scaled(promql_parser.parse_duration(interval)), timedelta(seconds=1)))
 
 
 def _with_runbooks(slo: Slo, text: str) -> str:
