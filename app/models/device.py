@@ -26,9 +26,9 @@ def select_device(name: DeviceName) -> torch.device:
     return torch.device("cpu")
 
 
-def select_dtype(name: DtypeName, device: torch.device, saved_as: str) -> torch.dtype:
+def select_dtype(name: DtypeName, device: torch.device, saved_as: str | None) -> torch.dtype:
     """`auto` is float32 on the CPU; on a GPU the checkpoint's own half precision type, if it has one."""
     if name == "auto":
         half = device.type == "cuda" and saved_as in {"float16", "bfloat16"}
-        return _DTYPES[saved_as if half else "float32"]
+        return _DTYPES[saved_as or ""] if half else torch.float32
     return _DTYPES[name]

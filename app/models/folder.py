@@ -4,12 +4,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from app.errors import ModelError
 
 MANIFEST = "vitrine-manifest.json"
 AGAIN = "Fetch or copy the model again (`python -m app model fetch`)."
+
+Content = TypeVar("Content", bound=BaseModel)
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -34,18 +38,6 @@ def files_of(folder: Path) -> list[str]:
     return sorted(walk())
 
 
-def read_json(path: Path, *, default: Any = None) -> Any:
-    """The parsed file, or `default` where there is none. Raises `ModelError` if it is no JSON."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return default
-    except ValueError as error:
-        raise ModelError(
-            f"{path.name} is not valid JSON ({error}): cut off, or another file. {AGAIN}"
-        ) from error
-
-
 def inside(folder: Path, name: str) -> Path:
     """`folder / name`, refused with `ModelError` if it leads out of the folder."""
     path = folder / name
@@ -54,9 +46,21 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-def transformer_folder(folder: Path) -> Path:
-    """Where config.json and the weights are: the folder itself, or a part that modules.json names."""
-    for module in read_json(folder / "modules.json", default=[]):
-        if module["type"].endswith(".Transformer"):
-            return inside(folder, module["path"])
-    return folder
+def parse_json(path: Path) -> Any:
+    """Raises `ModelError` if the file is not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ModelError(
+            f"{path.name} is not valid JSON ({error}): cut off, or another file. {AGAIN}"
+        ) from error
+
+
+def read_json(path: Path, kind: type[Content]) -> Content:
+    """The file's content, checked; what `kind` is by default if there is no file. Raises `ModelError`."""
+    try:
+        return kind.model_validate(parse_json(path)) if path.exists() else kind()
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "its content"
+        raise ModelError(f"{path.name}: {field} is not understood: {first['msg']}. {AGAIN}") from error

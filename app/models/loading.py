@@ -1,8 +1,6 @@
 """Transformers' `from_pretrained`, held to what a server may trust: no pickle, code or made-up weight."""
 
 import inspect
-import json
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +10,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from app.errors import DeviceUnavailable, ModelError
 from app.models.checkpoint import Checkpoint
-from app.models.folder import AGAIN, read_json
+from app.models.folder import AGAIN
 from app.models.tasks import Head
 
 
@@ -37,6 +35,7 @@ def load_model(
                 f"{missing[0]}; Transformers would make them up at random. Take a checkpoint trained for "
                 f"{checkpoint.task}, or set APP_TASK to what this one was trained for."
             )
+        model.config.use_cache = False  # of keys and values, which only generating needs
         nn.Module.to(model, device)
         return model
     except torch.OutOfMemoryError as error:
@@ -70,9 +69,9 @@ def reads_token_types(checkpoint: Checkpoint, model: PreTrainedModel) -> bool:
         return False
     if getattr(model.config, "type_vocab_size", 0) < 2:
         return False
-    name = checkpoint.tokenizer_class or TOKENIZER_MAPPING_NAMES.get(model.config.model_type) or ""
+    name = checkpoint.tokenizer.tokenizer_class or TOKENIZER_MAPPING_NAMES.get(model.config.model_type) or ""
     tokenizer = tokenizer_class_from_name(name) or PreTrainedTokenizerBase
-    return "token_type_ids" in (checkpoint.model_inputs or tokenizer.model_input_names)
+    return "token_type_ids" in (checkpoint.tokenizer.model_input_names or tokenizer.model_input_names)
 
 
 def _unread(key: str, head: Head) -> bool:
@@ -80,10 +79,9 @@ def _unread(key: str, head: Head) -> bool:
 
 
 def _reason(checkpoint: Checkpoint, error: Exception) -> str:
-    config: dict[str, Any] = read_json(checkpoint.folder / "config.json")
-    if "auto_map" in config:
+    if code := checkpoint.config.auto_map:
         return (
-            f"it needs code from its repository ({json.dumps(config['auto_map'])}), which Vitrine never "
-            "runs. Take a model whose architecture Transformers knows itself."
+            f"it needs code from its repository ({', '.join(code.values())}), which Vitrine never runs. "
+            "Take a model whose architecture Transformers knows itself."
         )
     return f"{type(error).__name__}: {error} {AGAIN}"

@@ -33,19 +33,19 @@ class Tokenizer:
                 f"together. {AGAIN}"
             )
         backend.no_padding()
-        backend.enable_truncation(max_tokens, direction=checkpoint.truncation_side)
+        backend.enable_truncation(max_tokens, direction=checkpoint.tokenizer.truncation_side)
         if checkpoint.sentence.lower_case:
             backend.normalizer = _lowercasing(backend.normalizer)
         self._backend = backend
         self._max_tokens = max_tokens
-        self._keeps_end = checkpoint.truncation_side == "left"
+        self._keeps_end = checkpoint.tokenizer.truncation_side == "left"
         self._vocab_size = vocab_size
         self._prompt = checkpoint.sentence.prompt if checkpoint.task is Task.EMBEDDINGS else ""
         self._with_offsets = checkpoint.task is Task.TOKEN_CLASSIFICATION
         self._encode_batch = backend.encode_batch if self._with_offsets else backend.encode_batch_fast
         # The library splits words in the model's own way if it marks the tokens that continue one
         self._marks_words = bool(getattr(backend.model, "continuing_subword_prefix", None))
-        unk = checkpoint.unk_token
+        unk = checkpoint.tokenizer.unknown
         self._unk_id = backend.token_to_id(unk) if unk else None
         self._prefix, self._suffix = self._special_tokens()
 

@@ -55,8 +55,8 @@ class TorchRunner:
     def concurrency(self) -> int:
         """One batch on a GPU; on the CPU as many as its quota has room for.
 
-        Two batches with a thread each are faster than one with two threads, and keep their speed beside a busy
-        event loop, where the threads of one batch would wait for each other.
+        Two batches with a thread each are faster than one with two threads, and keep their speed beside a
+        busy event loop, where the threads of one batch would wait for each other.
         """
         on_gpu = self._device_name != "cpu" and torch.cuda.is_available()
         return 1 if on_gpu else max(1, cpu_quota() // self._threads)
@@ -73,7 +73,7 @@ class TorchRunner:
         for finding in verification.findings:
             log.warning("model_finding", extra={"finding": finding})
         checkpoint = read_checkpoint(self._folder, self._task)
-        dtype = select_dtype(self._dtype_name, device, checkpoint.dtype)
+        dtype = select_dtype(self._dtype_name, device, checkpoint.config.dtype)
         torch.set_num_threads(self._threads)
         self._head = head_for(checkpoint)
         model = load_model(checkpoint, self._head, device=device, dtype=dtype)

@@ -4,9 +4,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from app.errors import ModelError
-from app.models.folder import AGAIN, MANIFEST, files_of, inside, read_json, transformer_folder
+from app.models.folder import AGAIN, MANIFEST, files_of, inside, parse_json, read_json
 from app.models.manifest import Manifest
+from app.models.sentence import transformer_folder
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -18,6 +21,10 @@ CONVERT = (
     "or convert: where you trust the file, load it with Transformers' from_pretrained and write it with "
     "save_pretrained."
 )
+
+
+class _Index(BaseModel):
+    weight_map: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +103,22 @@ def check_content(folder: Path, name: str) -> None:
     if start.startswith((b"<!doctype", b"<html")):
         raise ModelError(f"{name} is an HTML page: the download got an error or a login page. {AGAIN}")
     if path.suffix == ".json":
-        read_json(path)
+        parse_json(path)
 
 
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors that loading will read: one, or the shards that the index lists."""
     if (folder / _SINGLE).is_file():
         return [folder / _SINGLE]
-    if index := read_json(folder / _INDEX):
-        shards = [inside(folder, name) for name in sorted(set(index.get("weight_map", {}).values()))]
+    if (folder / _INDEX).is_file():
+        files = read_json(folder / _INDEX, _Index).weight_map.values()
+        if not files:
+            raise ModelError(f"{_INDEX} lists no files. {AGAIN}")
+        shards = [inside(folder, name) for name in sorted(set(files))]
         for shard in shards:
             if not shard.is_file():
                 raise ModelError(f"{shard.name} is missing, {_INDEX} lists it. {AGAIN}")
-        if shards:
-            return shards
-        raise ModelError(f"{_INDEX} lists no files. {AGAIN}")
+        return shards
     if pickles := sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern)):
         raise ModelError(f"{folder.name} holds its weights as a pickle only ({pickles[0]}). {CONVERT}")
     raise ModelError(f"{folder.name} holds no {_SINGLE}. {AGAIN}")

@@ -43,7 +43,10 @@ def test_a_folder_without_a_manifest_is_served_with_a_warning(
     made: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     TorchRunner(made("embedder"), name="a-model", threads=1).load()
-    assert "has no vitrine-manifest.json" in caplog.text
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "model_finding")
+    ]
+    assert "has no vitrine-manifest.json" in vars(caplog.records[0])["finding"]
 
 
 @pytest.mark.parametrize("family", ["roberta", "xlm-roberta"])
