@@ -1,6 +1,9 @@
 """The composition root: the only place that knows all the parts."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -21,6 +24,7 @@ from app.models.runner import ModelRunner, Task
 from app.observer import FanOut, Observer
 from app.settings import Settings
 from app.telemetry.exposition import metrics_route
+from app.telemetry.gpu import GpuTelemetry
 from app.telemetry.http import PROBES, HttpTelemetry
 from app.telemetry.logs import LogObserver
 from app.telemetry.metrics import MetricsObserver, StateCollector
@@ -39,6 +43,17 @@ class App:
     batcher: Batcher
     lifecycle: Lifecycle
     tracing: Tracing
+    gpu: GpuTelemetry
+
+    @asynccontextmanager
+    async def telemetry(self) -> AsyncIterator[None]:
+        """Watch the GPUs; on leaving, send the last spans. Each ends within a deadline of its own."""
+        self.gpu.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self.gpu.close)
+            await self.tracing.close()
 
 
 def create_app(
@@ -73,9 +88,12 @@ def create_app(
         workers=runner.concurrency,
         hang_timeout=settings.batching.hang_timeout,
     )
+    gpu = GpuTelemetry()
+    registry.register(gpu)
     health = Health(
         last_success=lambda: batcher.snapshot().last_success, success_within=3 * settings.canary_interval
     )
+    health.require(lambda: _gpu_lost(gpu, runner))
     admission = Admission(
         AdmissionLimits(
             max_request_inputs=settings.admission.max_request_inputs,
@@ -129,4 +147,12 @@ def create_app(
         )
     )
     ops = build_ops(health, [metrics_route(registry)])
-    return App(settings, outermost, ops, health, runner, batcher, lifecycle, tracing)
+    return App(settings, outermost, ops, health, runner, batcher, lifecycle, tracing, gpu)
+
+
+def _gpu_lost(gpu: GpuTelemetry, runner: ModelRunner) -> str | None:
+    """A lost GPU is a reason to be unready only for a model that runs on one."""
+    if not runner.info.device.startswith("cuda"):
+        return None
+    healthy, reason = gpu.healthy()
+    return None if healthy else reason

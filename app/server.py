@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -26,11 +27,24 @@ OPS_DRAIN = 1.0
 """Seconds for the operations port's last replies; it closes after the API has drained."""
 
 
-async def serve(app: App, announce: Callable[[str, str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, drain, and return; a second signal ends the process at once.
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that listens, though its model may still be loading."""
 
-    `announce` is called with the API's and the operations port's addresses once requests are answered.
-    Raises `SettingsInvalid` if it cannot listen there, `DrainTimedOut`, and whatever `Lifecycle.run` raises.
+    api_url: str
+    ops_url: str
+    ready: asyncio.Event
+    """Set once requests are answered."""
+    model: asyncio.Task[None]
+    """Ends only if the model fails, with the reason: see `Lifecycle.run`."""
+    api: uvicorn.Server
+
+
+@asynccontextmanager
+async def running(app: App) -> AsyncIterator[Service]:
+    """Listen on both ports and load the model; on leaving, drain.
+
+    Raises `SettingsInvalid` if it cannot listen there, and `DrainTimedOut`.
     """
     settings = app.settings
     api_socket = _bind("APP_HOST, APP_PORT", settings.host, settings.port)
@@ -38,27 +52,38 @@ async def serve(app: App, announce: Callable[[str, str], None]) -> None:
     ready = asyncio.Event()
     async with AsyncExitStack() as stack:
         # Left in the reverse order: the API drains while the worker still runs; telemetry is flushed last.
-        stack.push_async_callback(app.tracing.close)
+        await stack.enter_async_context(app.telemetry())
         model = asyncio.create_task(app.lifecycle.run(ready), name="lifecycle")
         stack.push_async_callback(_cancelled, model)
         await stack.enter_async_context(_listening(app.ops, ops_socket, app, OPS_DRAIN))
         api = await stack.enter_async_context(_listening(app.api, api_socket, app, settings.drain_timeout))
+        yield Service(_url(api_socket), _url(ops_socket), ready, model, api)
+
+
+async def serve(app: App, announce: Callable[[str, str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, drain, and return; a second signal ends the process at once.
+
+    `announce` is called with the API's and the operations port's addresses once requests are answered.
+    Raises what `running` and `Lifecycle.run` raise.
+    """
+    async with running(app) as service, AsyncExitStack() as stack:
         stop = asyncio.create_task(_signalled(), name="signals")
         stack.callback(stop.cancel)
-        opened = asyncio.create_task(ready.wait(), name="ready")
-        stack.callback(opened.cancel)
+        ready = asyncio.create_task(service.ready.wait(), name="ready")
+        stack.callback(ready.cancel)
 
-        await asyncio.wait({model, stop, opened}, return_when=asyncio.FIRST_COMPLETED)
-        if opened.done():
-            announce(_url(api_socket), _url(ops_socket))
-            await asyncio.wait({model, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if model.done():
-            model.result()
-        logger.info("draining", extra={"delay": settings.drain_delay, "timeout": settings.drain_timeout})
+        await asyncio.wait({service.model, stop, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            announce(service.api_url, service.ops_url)
+            await asyncio.wait({service.model, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if service.model.done():
+            service.model.result()
+        delay = app.settings.drain_delay
+        logger.info("draining", extra={"delay": delay, "timeout": app.settings.drain_timeout})
         app.health.move(Phase.DRAINING, "the server is draining")
         # Clients that keep connections come back on new ones, which go to other pods by now.
-        api.config.encoded_headers.append((b"connection", b"close"))
-        await asyncio.wait({model}, timeout=settings.drain_delay)
+        service.api.config.encoded_headers.append((b"connection", b"close"))
+        await asyncio.wait({service.model}, timeout=delay)
 
 
 def _bind(names: str, host: str, port: int) -> socket.socket:
@@ -110,8 +135,8 @@ async def _listening(
         await task
         if time.monotonic() - started >= timeout:
             raise DrainTimedOut(
-                f"Requests had no answer {drain_timeout:g} s after the drain began: raise APP_DRAIN_TIMEOUT, or "
-                "see in the log what held them up."
+                f"Requests had no answer {drain_timeout:g} s after the drain began: "
+                "raise APP_DRAIN_TIMEOUT, or see in the log what held them up."
             )
 
 
