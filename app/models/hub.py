@@ -21,9 +21,9 @@ def fetch(source: str, revision: str | None, folder: Path) -> Manifest:
     """Download `source` into `folder`, check it against the hub's sizes and hashes, and write the manifest.
 
     `revision` is a commit, branch or tag, None for the main branch; the manifest holds the commit that it
-    stands for. A folder that holds that commit already is verified and kept, any other is refused. After an
-    interruption, what has arrived is kept for the next try. Endpoint and token are huggingface_hub's own
-    settings, HF_ENDPOINT and HF_TOKEN. Raises `ModelError`.
+    stands for. A folder that holds that commit already is verified and kept, one with other files refused.
+    After an interruption, what has arrived is kept for the next try. Endpoint and token are huggingface_hub's
+    own settings, HF_ENDPOINT and HF_TOKEN. Raises `ModelError`.
     """
     hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     present = Manifest.read(folder)
@@ -36,21 +36,30 @@ def fetch(source: str, revision: str | None, folder: Path) -> Manifest:
     if present and (present.source, present.revision) == (source, commit):
         verify(folder)
         return present
-    if folder.exists():
+    if folder.exists() and not _is_empty(folder):
         raise ModelError(
             f"{folder} exists, and is not {source} at {commit}: remove it, or name another folder."
         )
     published = {file.rfilename: file for file in info.siblings or [] if _is_wanted(file.rfilename)}
     if not any(name.endswith(".safetensors") for name in published):
         raise ModelError(f"{source} publishes no safetensors at {commit}. {CONVERT}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{commit}.partial")
     with _hub_errors(source):
+        folder.parent.mkdir(parents=True, exist_ok=True)
         hub.snapshot_download(source, revision=commit, local_dir=partial, allow_patterns=list(published))
     manifest = _inspect(partial, source, commit, published)
     manifest.write(partial)
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError as error:
+        raise ModelError(
+            f"{folder} cannot be put in place: {error.strerror}. If it is a mount point, name a folder in it."
+        ) from error
     return manifest
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _is_wanted(name: str) -> bool:

@@ -48,7 +48,7 @@ class Manifest:
             data = json.loads((folder / MANIFEST).read_bytes())
             files = {name: FileRecord(**record) for name, record in data["files"].items()}
             return cls(source=data["source"], revision=data["revision"], files=files)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(

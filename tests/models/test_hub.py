@@ -99,6 +99,18 @@ def test_another_folder_is_never_overwritten(hub: FakeHub, folder: Path) -> None
     assert (folder / "mine.txt").read_text() == "mine"
 
 
+def test_an_empty_folder_is_filled(hub: FakeHub, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    fetch(REPOSITORY, "main", folder)
+    verify(folder)
+
+
+def test_a_folder_that_cannot_be_made_is_named(hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match=r"org/name cannot be fetched.*Not a directory"):
+        fetch(REPOSITORY, "main", tmp_path / "file" / "name")
+
+
 def test_a_cut_transfer_is_resumed(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.cut_after[WEIGHTS] = 50_000
     monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 10_000)
