@@ -6,24 +6,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.sdk.environment_variables import (
-    OTEL_BSP_MAX_QUEUE_SIZE,
-    OTEL_EXPORTER_OTLP_ENDPOINT,
-    OTEL_EXPORTER_OTLP_PROTOCOL,
-    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
-    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL,
-)
+from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import (
-    BatchSpanProcessor,
-    ConsoleSpanExporter,
-    SpanExporter,
-    SpanExportResult,
-)
-
-from app.errors import SettingsInvalid
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 logger = logging.getLogger(__name__)
 
@@ -142,41 +128,3 @@ class _Complaints(logging.Handler):
 
 
 _complaints = _Complaints(logging.WARNING)
-
-
-def exporter_from_environment() -> SpanExporter | None:
-    """What OTEL_TRACES_EXPORTER names: otlp (the default if an endpoint is set), console, or none.
-
-    OTLP takes the OTEL_EXPORTER_OTLP_* variables. Raises `SettingsInvalid` or ValueError if one is wrong.
-    """
-    endpoint = _variable(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT)
-    name = _variable(OTEL_TRACES_EXPORTER) or ("otlp" if endpoint else "none")
-    match name:
-        case "none":
-            return None
-        case "console":
-            return ConsoleSpanExporter(formatter=lambda span: span.to_json(indent=None) + "\n")
-        case "otlp":
-            return _otlp_exporter()
-    raise SettingsInvalid(f"OTEL_TRACES_EXPORTER={name!r}: there is no such exporter: otlp, console or none.")
-
-
-def _otlp_exporter() -> SpanExporter:
-    # Imported here: each brings a client library of its own, and grpc threads too.
-    protocol = _variable(OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, OTEL_EXPORTER_OTLP_PROTOCOL) or "http/protobuf"
-    if protocol == "http/protobuf":
-        from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
-
-        return http.OTLPSpanExporter()
-    if protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
-
-        return grpc.OTLPSpanExporter()
-    raise SettingsInvalid(
-        f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r}: there is no such protocol: http/protobuf or grpc."
-    )
-
-
-def _variable(*names: str) -> str | None:
-    """The first that is set. An empty variable counts as none, says OpenTelemetry's specification."""
-    return next((value for name in names if (value := os.environ.get(name, "").strip())), None)

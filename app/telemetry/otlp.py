@@ -1,0 +1,138 @@
+"""The exporter that the standard OTEL_* variables ask for, with an encoder of our own for OTLP.
+
+The library's encoder costs more than making the spans: it makes two messages for each attribute of each span,
+and hashes the resource with each, writing JSON for it. Most attributes come again and again: here they are
+kept as encoded, and merged into a span's message as bytes, which protobuf allows.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+
+from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
+from opentelemetry.exporter.otlp.proto.common import trace_encoder
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags, Status
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_PROTOCOL,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL,
+)
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, StatusCode
+
+from app.errors import SettingsInvalid
+
+
+def exporter_from_environment() -> SpanExporter | None:
+    """What OTEL_TRACES_EXPORTER names: otlp (the default if an endpoint is set), console, or none.
+
+    OTLP takes the OTEL_EXPORTER_OTLP_* variables. Raises `SettingsInvalid` or ValueError if one is wrong.
+    """
+    endpoint = _variable(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT)
+    name = _variable(OTEL_TRACES_EXPORTER) or ("otlp" if endpoint else "none")
+    match name:
+        case "none":
+            return None
+        case "console":
+            return ConsoleSpanExporter(formatter=lambda span: span.to_json(indent=None) + "\n")
+        case "otlp":
+            return _otlp_exporter()
+    raise SettingsInvalid(f"OTEL_TRACES_EXPORTER={name!r}: there is no such exporter: otlp, console or none.")
+
+
+def _otlp_exporter() -> SpanExporter:
+    # Imported here, since each brings a client library of its own.
+    protocol = _variable(OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, OTEL_EXPORTER_OTLP_PROTOCOL) or "http/protobuf"
+    if protocol == "http/protobuf":
+        from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
+
+        http.encode_spans = encode_spans  # type: ignore[attr-defined]
+        return http.OTLPSpanExporter()
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
+
+        grpc.encode_spans = encode_spans  # type: ignore[attr-defined]
+        return grpc.OTLPSpanExporter()
+    raise SettingsInvalid(
+        f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r}: there is no such protocol: http/protobuf or grpc."
+    )
+
+
+def _variable(*names: str) -> str | None:
+    """The first that is set. An empty variable counts as none, says OpenTelemetry's specification."""
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), None)
+
+
+def encode_spans(sdk_spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
+    """The message that the library's function of that name makes of spans of one resource without events."""
+    scopes: dict[InstrumentationScope | None, list[ReadableSpan]] = {}
+    for span in sdk_spans:
+        scopes.setdefault(span.instrumentation_scope, []).append(span)
+    # One span of each scope goes the library's way, for the resource's and the scopes' sake.
+    request = trace_encoder.encode_spans([of_scope[0] for of_scope in scopes.values()])
+    for message, of_scope in zip(request.resource_spans[0].scope_spans, scopes.values(), strict=True):
+        message.spans.extend(map(_encode, of_scope[1:]))
+    return request
+
+
+def _encode(span: ReadableSpan) -> Span:
+    context, parent = span.get_span_context(), span.parent
+    if context is None or span.start_time is None or span.end_time is None:
+        raise ValueError("only ended spans can be encoded")
+    message = Span(
+        trace_id=context.trace_id.to_bytes(16),
+        span_id=context.span_id.to_bytes(8),
+        trace_state=context.trace_state.to_header(),
+        parent_span_id=parent.span_id.to_bytes(8) if parent else b"",
+        flags=_flags(parent),
+        name=span.name,
+        kind=span.kind.value + 1,  # type: ignore[arg-type]  # OTLP's kinds are the API's, but for a 0 that says nothing
+        start_time_unix_nano=span.start_time,
+        end_time_unix_nano=span.end_time,
+        links=[
+            Span.Link(
+                trace_id=link.context.trace_id.to_bytes(16),
+                span_id=link.context.span_id.to_bytes(8),
+                flags=_flags(link.context),
+            )
+            for link in span.links
+        ],
+        dropped_attributes_count=span.dropped_attributes,
+        dropped_events_count=span.dropped_events,
+    )
+    parts = [_attribute(key, value) for key, value in (span.attributes or {}).items()]
+    message.MergeFromString(b"".join([*parts, _status(span.status.status_code, span.status.description)]))
+    return message
+
+
+def _flags(context: SpanContext | None) -> int:
+    if context is not None and context.is_remote:
+        return SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+    return SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+
+
+@lru_cache(1024, typed=True)
+def _attribute(key: str, value: object) -> bytes:
+    """A span's message that has nothing but this attribute."""
+    match value:
+        case bool():
+            encoded = AnyValue(bool_value=value)
+        case int():
+            encoded = AnyValue(int_value=value)
+        case float():
+            encoded = AnyValue(double_value=value)
+        case _:
+            encoded = AnyValue(string_value=str(value))
+    return bytes(Span(attributes=[KeyValue(key=key, value=encoded)]).SerializeToString())
+
+
+@lru_cache(64)
+def _status(code: StatusCode, description: str | None) -> bytes:
+    """A span's message that has nothing but this status."""
+    status = Status(code=code.value, message=description or "")  # type: ignore[arg-type]
+    return bytes(Span(status=status).SerializeToString())
