@@ -88,7 +88,7 @@ def create_app(
         workers=runner.concurrency,
         hang_timeout=settings.batching.hang_timeout,
     )
-    gpu = GpuTelemetry()
+    gpu = GpuTelemetry(interval=settings.telemetry.gpu_interval, deadline=settings.telemetry.gpu_deadline)
     registry.register(gpu)
     health = Health(
         last_success=lambda: batcher.snapshot().last_success, success_within=3 * settings.canary_interval

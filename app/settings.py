@@ -50,6 +50,8 @@ class Telemetry(Group):
     flush_timeout: Seconds = Field(
         3, description="Seconds for the last spans to reach the collector when the process ends."
     )
+    gpu_interval: Seconds = Field(5, description="Seconds between two looks at the GPUs.")
+    gpu_deadline: Seconds = Field(2, description="Seconds after which a GPU's driver counts as hung.")
 
 
 class Settings(BaseSettings):
@@ -77,7 +79,7 @@ class Settings(BaseSettings):
         "auto", description="Type of the weights."
     )
     threads: Count = Field(
-        1, description="Threads of one batch on the CPU; as many batches run side by side as the quota allows."
+        1, description="Threads of one batch on the CPU; batches run side by side as its quota has room."
     )
     truncate: bool = Field(True, description="Cut inputs that are too long, unless a request says otherwise.")
 

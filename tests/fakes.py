@@ -20,7 +20,9 @@ class FakeRunner:
 
     concurrency = 1
 
-    def __init__(self, task: Task = Task.EMBEDDINGS, *, start: float = 0.0, per_token: float = 0.0) -> None:
+    def __init__(
+        self, task: Task = Task.EMBEDDINGS, *, start: float = 0.0, per_token: float = 0.0, device: str = "cpu"
+    ) -> None:
         """A batch takes `start` seconds and `per_token` for each token."""
         self.info = ModelInfo(
             name="fake",
@@ -28,7 +30,7 @@ class FakeRunner:
             source="fake",
             revision=None,
             architecture="FakeModel",
-            device="cpu",
+            device=device,
             dtype="float32",
             max_tokens=256,
             dimensions=DIMENSIONS if task is Task.EMBEDDINGS else None,

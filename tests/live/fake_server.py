@@ -1,5 +1,6 @@
 """`python -m tests.live.fake_server`: `python -m app serve` with a model whose faults a test can choose."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 
@@ -23,5 +24,7 @@ class FaultyRunner(FakeRunner):
 
 
 if __name__ == "__main__":
-    app.main.create_app = partial(app.main.create_app, runner=FaultyRunner(start=0.001))
+    app.main.create_app = partial(
+        app.main.create_app, runner=FaultyRunner(start=0.001, device=os.environ.get("FAKE_DEVICE", "cpu"))
+    )
     run_to_exit(["serve"])
