@@ -1,10 +1,10 @@
-"""Request bodies: whole, plain, bounded and in time before the application hears of the request."""
+"""Request bodies: whole, plain and of bounded size before the application hears of the request."""
 
-import asyncio
 import zlib
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.edge.disconnect import EXTENSION, Client
 from app.edge.limits import EdgeLimits
 from app.edge.replies import UNSUPPORTED_ENCODING, LimitReplies, Refused, invalid_compression
 
@@ -14,14 +14,15 @@ ENCODINGS = (IDENTITY, b"deflate", *GZIP)
 
 
 class BodyMiddleware:
-    """Read the body within `max_body_bytes` and `body_timeout`, decode it, and hand it on in one message.
+    """Read the body, at most `max_body_bytes` of it, decode it, and hand it on in one message.
 
-    Replies 408 (too slow), 413 (too large, as sent or decoded), 415 (a Content-Encoding other than gzip,
-    deflate and identity) and 400 (a compressed body that is broken, cut short or followed by more bytes). If
-    the client goes before its body is complete, the application isn't called at all.
+    Replies 408 (too slow, by `EdgeProtocol`'s clock), 413 (too large, as sent or decoded), 415 (a
+    Content-Encoding other than gzip, deflate and identity) and 400 (a compressed body that is broken, cut
+    short or followed by more bytes). If the client goes before its body is complete, the application isn't
+    called.
 
-    Starlette's own body limit counts what the application reads and stops it with an exception: it knows
-    neither compression nor time, and its reply isn't ours.
+    Starlette's own body limit counts what the application reads and stops it with an exception: it knows no
+    compression, and its reply isn't ours.
     """
 
     def __init__(self, app: ASGIApp, limits: EdgeLimits) -> None:
@@ -42,7 +43,7 @@ class BodyMiddleware:
                 raise Refused(UNSUPPORTED_ENCODING)
             if length > self._limits.max_body_bytes:
                 raise Refused(self._replies.body_too_large)
-            body = await self._read(receive)
+            body = await self._read(scope, receive)
             if body is None:
                 return
             if encoding != IDENTITY:
@@ -54,25 +55,24 @@ class BodyMiddleware:
             return
         await self.app(scope, _replay(body, receive), send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body as it was sent, or None if the client has gone."""
+        client: Client | None = scope.get("extensions", {}).get(EXTENSION)
         parts: list[bytes] = []
         size = 0
-        try:
-            async with asyncio.timeout(self._limits.body_timeout):
-                while True:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        return None
-                    part = message.get("body", b"")
-                    size += len(part)
-                    if size > self._limits.max_body_bytes:
-                        raise Refused(self._replies.body_too_large)
-                    parts.append(part)
-                    if not message.get("more_body", False):
-                        return b"".join(parts)  # of a single part, that part itself
-        except TimeoutError:
-            raise Refused(self._replies.body_too_slow) from None
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._limits.max_body_bytes:
+                raise Refused(self._replies.body_too_large)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)  # of a single part, that part itself
+            if client is not None and client.late:
+                raise Refused(self._replies.body_too_slow)
 
     def _inflate(self, body: bytes, encoding: bytes) -> bytes:
         """Decode one gzip member or one deflate stream."""

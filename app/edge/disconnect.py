@@ -24,10 +24,11 @@ EXTENSION = "vitrine.client"
 class Client:
     """The other end of one connection."""
 
-    __slots__ = ("gone", "watchers")
+    __slots__ = ("gone", "late", "watchers")
 
     def __init__(self) -> None:
         self.gone = False
+        self.late = False  # with the rest of the body
         self.watchers: set[Callable[[], None]] = set()
 
     def leave(self) -> None:

@@ -23,7 +23,7 @@ class EdgeLimits(Group):
     )
     max_connections: Count = Field(
         1024,
-        description="Open connections; a new one takes the place of the longest idle, or gets 503 if none is.",
+        description="Open connections; a new one takes the place of the longest idle one, or else gets 503.",
     )
     header_timeout: Seconds = Field(
         10, description="From connecting, or a later request's first byte, to complete headers; past it 408."
@@ -37,6 +37,5 @@ class EdgeLimits(Group):
     )
     linger: Seconds = Field(
         5,
-        description="For an early refusal to be read by a client that still sends: a close at once would reset "
-        "the connection, and hide the refusal.",
+        description="For a client that is still sending to read a refusal, which a close would hide from it.",
     )

@@ -6,6 +6,9 @@ connection is closed. The reason is logged, with nothing in it that the client s
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 import httptools
@@ -56,14 +59,16 @@ class EdgeProtocol(HttpToolsProtocol):
         self._extensions: dict[str, Any] = {EXTENSION: self._client}
         self._running: RequestResponseCycle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # when the timer is
         self._since = 0.0
         self._refusal: Refusal | None = None
         self._refused = False  # the refusal has been sent
         self._chunk_bytes = 0
         self._head_open = False  # a head has begun in an earlier chunk
         self._head_bytes = 0
-        self._content_seen = False  # the chunk had more than a body's framing in it
-        self._framing_bytes = 0  # of a body: chunk sizes and trailers since the last content
+        self._body_new = False  # its head ended in this chunk
+        self._content_seen = False  # this chunk had more of a body in it than its framing
+        self._framing_bytes = 0  # chunk sizes and trailers since the last content
 
     # The connection
 
@@ -85,15 +90,6 @@ class EdgeProtocol(HttpToolsProtocol):
             self._running.message_event.set()
         super().connection_lost(exc)
 
-    def shutdown(self) -> None:
-        """Close the connection, after the answers to the requests that are complete."""
-        if self._refused:
-            self._close()
-            return
-        super().shutdown()
-        if self.transport.is_closing():
-            self._wait(self.limits.write_timeout)
-
     def pause_writing(self) -> None:
         """Give the client time to read."""
         super().pause_writing()
@@ -109,17 +105,18 @@ class EdgeProtocol(HttpToolsProtocol):
         self._chunk_bytes = len(data)
         self._content_seen = False
         try:
-            self._parse(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                self._parse_without_offer(data[offer.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(_explain(error))
             return
-        cycle = self._latest
-        if cycle is None or cycle.scope is not self.scope:
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not self.scope:  # type: ignore[redundant-expr]  # see _latest
             self._head_incomplete()
-        elif cycle.more_body and not self._content_seen:
-            self._framing_bytes += len(data)
-            if self._framing_bytes > self.limits.max_header_bytes:
-                self._refuse(self.replies.headers_too_large)
+        elif cycle.more_body:
+            self._body_incomplete()
 
     def on_headers_complete(self) -> None:
         """Check the head as a whole, and start the request."""
@@ -142,8 +139,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self._running = self.cycle
         self.headers = []  # for a chunked body's trailers, which must not join the headers that were checked
         self._head_open = False
-        self._framing_bytes = 0
-        self._content_seen = True
+        self._body_new = True
 
     def on_body(self, body: bytes) -> None:
         """Keep the next part of the body, unless the request is already answered."""
@@ -188,18 +184,22 @@ class EdgeProtocol(HttpToolsProtocol):
     def _in_flight(self) -> bool:
         return (cycle := self._latest) is not None and not cycle.response_complete
 
-    def _parse(self, data: bytes) -> None:
+    def _parse_without_offer(self, rest: bytes) -> None:
+        """Parse a request again that offered to upgrade; `rest` is what follows its headers.
+
+        A server may ignore the offer (RFC 9110, section 7.8), but llhttp has skipped the body, and Java's
+        HttpClient offers h2c with each POST.
+        """
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        data = b"\r\n".join([*lines, b"", rest])
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            # A server may ignore the offer (RFC 9110, 7.8), but llhttp has skipped the body, and Java's
-            # HttpClient offers h2c with each POST. So parse the request again, without the offer.
-            version = self.parser.get_http_version().encode()
-            lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
-            lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-            self._parse(b"\r\n".join([*lines, b"", data[offer.args[0] :]]))
+            self._parse_without_offer(data[offer.args[0] :])
 
     def _head_incomplete(self) -> None:
         if self._head_open:
@@ -214,6 +214,27 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(self.replies.target_too_long)
         elif self._head_too_large():
             self._refuse(self.replies.headers_too_large)
+
+    def _body_incomplete(self) -> None:
+        if self._body_new:
+            self._body_new = False
+            self._framing_bytes = 0
+            self._client.late = False
+            self._wait(self.limits.body_timeout)
+        elif self._content_seen:
+            self._framing_bytes = 0
+        else:
+            self._framing_bytes += self._chunk_bytes
+            if self._framing_bytes > self.limits.max_header_bytes:
+                self._refuse(self.replies.headers_too_large)
+
+    def _body_late(self) -> None:
+        if self._client.late:
+            self._refuse(self.replies.body_too_slow)  # the application doesn't care
+            return
+        self._client.late = True
+        self.cycle.message_event.set()  # `receive` returns what there is
+        self._set_timer(self.limits.linger)
 
     def _head_too_large(self) -> bool:
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -235,36 +256,44 @@ class EdgeProtocol(HttpToolsProtocol):
     def _wait(self, seconds: float) -> None:
         """From now on the connection waits for something new, and may do so for `seconds`."""
         self._since = self.loop.time()
-        self._set_timer(seconds)
+        if self._since + seconds < self._due or self._timer is None:
+            self._set_timer(seconds)
 
     def _set_timer(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._due = self.loop.time() + seconds
         self._timer = self.loop.call_later(seconds, self._check)
 
     def _check(self) -> None:
-        """Close the connection if it has waited too long, or else look again when it will have."""
-        stuck = self.transport.is_closing() or self.flow.write_paused
-        if self._in_flight and not stuck and not self._refused:
-            self._set_timer(self.limits.header_timeout)
-        elif (left := self._since + self._patience(stuck) - self.loop.time()) > 0:
+        """Act on what the connection has waited for too long, or look again when it will have."""
+        self._timer = None
+        patience, act = self._waiting()
+        left = self._since + patience - self.loop.time()
+        if act is None:
+            self._set_timer(patience)
+        elif left > 0:
             self._set_timer(left)
-        elif stuck:
-            self.transport.abort()
         else:
-            if self._head_open and not self._refused:
-                self._refuse(self.replies.headers_too_slow)
-            self._close()
+            act()
 
-    def _patience(self, stuck: bool) -> float:
+    def _waiting(self) -> tuple[float, Callable[[], None] | None]:
+        """How long the present wait may be, and what then; None while the application has the turn."""
+        limits = self.limits
         cycle = self._latest
-        if stuck:
-            return self.limits.write_timeout
+        if self.transport.is_closing() or self.flow.write_paused:
+            return limits.write_timeout, self.transport.abort
         if self._refused:
-            return self.limits.linger
-        if self._head_open or cycle is None:
-            return self.limits.header_timeout
-        return self.limits.linger if cycle.more_body else self.limits.idle_timeout
+            return limits.linger, self._close
+        if cycle is not None and not cycle.response_complete:
+            if cycle.more_body and not self.pipeline:
+                return limits.body_timeout, self._body_late
+            return limits.header_timeout, None
+        if self._head_open:
+            return limits.header_timeout, partial(self._refuse, self.replies.headers_too_slow)
+        if cycle is None:
+            return limits.header_timeout, self._close
+        return (limits.linger if cycle.more_body else limits.idle_timeout), self._close
 
     def _refuse(self, refusal: Refusal) -> None:
         """Read no more, answer what was understood, then send `refusal` and close."""
@@ -288,7 +317,10 @@ class EdgeProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._refused = True
-        self._wait(self.limits.linger)
+        if refusal.status is HTTPStatus.REQUEST_TIMEOUT:
+            self._close()  # nothing is on its way that a reset could meet
+        else:
+            self._wait(self.limits.linger)
 
     def _close(self) -> None:
         self.transport.close()

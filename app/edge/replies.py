@@ -34,9 +34,10 @@ class Refusal:
     def http1(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         """The whole HTTP/1.1 response, which closes the connection; `headers` are the server's own."""
         body = self.body()
+        fields = {**dict(headers), **dict(self._headers(body)), b"connection": b"close"}
         lines = [b"HTTP/1.1 %d %b" % (self.status, self.status.phrase.encode())]
-        lines += [name + b": " + value for name, value in (*headers, *self._headers(body))]
-        return b"\r\n".join([*lines, b"connection: close", b"", body])
+        lines += [name + b": " + value for name, value in fields.items()]
+        return b"\r\n".join([*lines, b"", body])
 
     async def send(self, send: Send) -> None:
         """Send it as an ASGI response."""

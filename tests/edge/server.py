@@ -51,6 +51,10 @@ class Application:
                 except ClientDisconnect:
                     self.events.append("client gone")
                     return
+            case "/listen":
+                self.events.append("listening")
+                self.events.append((await receive())["type"])
+                return
             case "/large":
                 await reply(send, bytes(4 * 2**20))
                 self.events.append("large sent")

@@ -44,6 +44,14 @@ def test_the_first_of_several_pipelined_requests_is_told_too(edge: Edge) -> None
     wait_for(lambda: edge.app.events == ["waiting", "client gone"])
 
 
+@pytest.mark.parametrize("behind", [0, 2])
+def test_an_application_that_listens_is_told(edge: Edge, behind: int) -> None:
+    with edge.connect() as connection:
+        connection.send(b"GET /listen HTTP/1.1\r\n\r\n" + b"GET /ok HTTP/1.1\r\n\r\n" * behind)
+        wait_for(lambda: edge.app.events == ["listening"])
+    wait_for(lambda: edge.app.events == ["listening", "http.disconnect"])
+
+
 @pytest.mark.anyio
 async def test_under_another_server_receive_tells_of_it() -> None:
     gone = asyncio.Event()
