@@ -23,9 +23,13 @@ from opentelemetry.sdk.environment_variables import (
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, StatusCode
+from opentelemetry.trace import StatusCode
 
 from app.errors import SettingsInvalid
+
+LOCAL: int = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+REMOTE: int = LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+"""Whether a span's parent, or the span that a link leads to, is another process's."""
 
 
 def exporter_from_environment() -> SpanExporter | None:
@@ -87,9 +91,9 @@ def _encode(span: ReadableSpan) -> Span:
     message = Span(
         trace_id=context.trace_id.to_bytes(16),
         span_id=context.span_id.to_bytes(8),
-        trace_state=context.trace_state.to_header(),
+        trace_state=context.trace_state.to_header() if context.trace_state else "",
         parent_span_id=parent.span_id.to_bytes(8) if parent else b"",
-        flags=_flags(parent),
+        flags=REMOTE if parent and parent.is_remote else LOCAL,
         name=span.name,
         kind=span.kind.value + 1,  # type: ignore[arg-type]  # OTLP's kinds are the API's, but for a 0 that says nothing
         start_time_unix_nano=span.start_time,
@@ -98,7 +102,7 @@ def _encode(span: ReadableSpan) -> Span:
             Span.Link(
                 trace_id=link.context.trace_id.to_bytes(16),
                 span_id=link.context.span_id.to_bytes(8),
-                flags=_flags(link.context),
+                flags=REMOTE if link.context.is_remote else LOCAL,
             )
             for link in span.links
         ],
@@ -108,12 +112,6 @@ def _encode(span: ReadableSpan) -> Span:
     parts = [_attribute(key, value) for key, value in (span.attributes or {}).items()]
     message.MergeFromString(b"".join([*parts, _status(span.status.status_code, span.status.description)]))
     return message
-
-
-def _flags(context: SpanContext | None) -> int:
-    if context is not None and context.is_remote:
-        return SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
-    return SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 
 
 @lru_cache(1024, typed=True)

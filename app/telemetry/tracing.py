@@ -15,7 +15,8 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.semconv.attributes.http_attributes import HTTP_ROUTE
 from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SERVICE_VERSION
 from opentelemetry.semconv.attributes.url_attributes import URL_QUERY
 from opentelemetry.trace import Span
@@ -116,5 +117,10 @@ def _identify(span: Span, scope: Scope) -> None:
     request: RequestContext = scope["state"]["context"]
     request.trace_id = trace.format_trace_id(context.trace_id)
     request.span_id = trace.format_span_id(context.span_id)
+    if not isinstance(span, ReadableSpan):  # unsampled
+        return
     if scope["query_string"]:  # No route reads one, and people put keys there.
         span.set_attribute(URL_QUERY, "REDACTED")
+    if ":path}" in span.name:  # How Starlette's routes say that a parameter may hold slashes
+        span.update_name(span.name.replace(":path}", "}"))
+        span.set_attribute(HTTP_ROUTE, span.name.partition(" ")[2])
