@@ -13,13 +13,15 @@ from starlette.routing import Route
 def metrics_route(registry: CollectorRegistry) -> Route:
     """`GET /metrics`: OpenMetrics with exemplars if the Accept header names it, else Prometheus' text format.
 
-    Prometheus names OpenMetrics by default. Its other wishes, as to version and escaping, make no difference
-    to our names, and a version that nobody has heard of must not fail the scrape as in prometheus_client.
+    Prometheus names OpenMetrics by default. Versions that it lists are not looked at: prometheus_client's own
+    negotiation fails over one that it cannot read.
     """
 
     async def metrics(request: Request) -> Response:
         if "application/openmetrics-text" in request.headers.get("accept", ""):
-            body = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+            # None of our names needs to be escaped, and a third of a scrape is saved. It keeps the loop for
+            # about 4 ms; on a thread it would keep the interpreter's lock for as long.
+            body = openmetrics.generate_latest(registry, openmetrics.ALLOWUTF8)  # type: ignore[no-untyped-call]
             return Response(body, media_type=openmetrics.CONTENT_TYPE_LATEST)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 

@@ -17,6 +17,9 @@ from app.observer import HttpRecord, Observer
 PROBES = frozenset({"/startupz", "/readyz", "/livez", "/health", "/v2/health/live", "/v2/health/ready"})
 """Paths that are asked every few seconds by machines, and would drown the people's requests."""
 
+UNMATCHED = "unmatched"
+"""The route of a request that no route matches."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _TIMEOUT = re.compile(rb"[1-9][0-9]{0,8}")
@@ -109,4 +112,4 @@ def _headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
 
 def _route(scope: Scope) -> str:
     """The template of the route that matched, never the raw path."""
-    return getattr(scope.get("route"), "path_format", "unmatched")
+    return getattr(scope.get("route"), "path_format", UNMATCHED)

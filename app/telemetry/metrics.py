@@ -6,6 +6,7 @@ they would drift.
 
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import get_args
 
 from opentelemetry import trace
@@ -22,6 +23,7 @@ from app.lifecycle import Lifecycle
 from app.models.runner import ModelRunner, Task
 from app.observer import STAGES, BatchRecord, HttpRecord, RequestRecord
 from app.telemetry.export import ExportCounts
+from app.telemetry.http import UNMATCHED
 
 HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """Seconds: OpenTelemetry's advice for http.server.request.duration."""
@@ -130,7 +132,9 @@ class MetricsObserver:
 
     def http_finished(self, record: HttpRecord) -> None:
         """Measure it."""
-        exchanges = self._http.labels(record.method, record.route, record.status)
+        # Any method can be tried on any route: that many series would be of no use.
+        route = UNMATCHED if record.status == HTTPStatus.METHOD_NOT_ALLOWED else record.route
+        exchanges = self._http.labels(record.method, route, record.status)
         exchanges.observe(record.finished - record.started)
 
     def request_finished(self, record: RequestRecord) -> None:
