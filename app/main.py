@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
+from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from app import __version__
@@ -14,6 +15,10 @@ from app.admission import Admission, AdmissionLimits
 from app.api.app import build_api, build_ops
 from app.batcher import Batcher
 from app.batching import BatchLimits
+from app.console.pages import build_console
+from app.console.rates import Rates
+from app.console.ring import Ring
+from app.console.state import StateReader
 from app.edge.auth import ApiKeyMiddleware
 from app.edge.body import BodyMiddleware
 from app.health import Health
@@ -79,7 +84,8 @@ def create_app(
     metrics = MetricsObserver(
         registry, model=settings.public_name, max_batch_inputs=settings.batching.max_inputs
     )
-    observer = FanOut([*tracing.observers, metrics, observer or LogObserver()])
+    ring, rates = Ring(), Rates()
+    observer = FanOut([*tracing.observers, metrics, ring, rates, observer or LogObserver()])
     batcher = Batcher(
         runner.run,
         BatchLimits(settings.batching.max_inputs, settings.max_batch_tokens, settings.batching.max_padding),
@@ -146,7 +152,19 @@ def create_app(
             spans=tracing.counts,
         )
     )
-    ops = build_ops(health, [metrics_route(registry)])
+    state = StateReader(
+        name=settings.public_name,
+        version=__version__,
+        health=health,
+        runner=runner,
+        batcher=batcher,
+        admission=admission,
+        slo_wait=settings.admission.slo_wait,
+        rates=rates,
+        gpu=gpu.status,
+    )
+    console = build_console(ring, state, trace_ui=settings.trace_ui_url)
+    ops = build_ops(health, [metrics_route(registry), Mount("/", console)])
     return App(settings, outermost, ops, health, runner, batcher, lifecycle, tracing, gpu)
 
 

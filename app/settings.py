@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto is console on a terminal, json elsewhere."
     )
+    trace_ui_url: str | None = Field(
+        None,
+        pattern=r"^https?://\S*\{trace_id\}\S*$",
+        description="Where a person looks at a trace, with {trace_id} in it: the console links there.",
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Comma-separated keys; with any, the API wants one as a bearer token."
     )
