@@ -72,6 +72,7 @@ def create_app(
         runner = TorchRunner(
             locate(settings.model),
             name=settings.public_name,
+            revision=settings.model_revision,
             task="auto" if settings.task == "auto" else Task(settings.task),
             device=settings.device,
             dtype=settings.dtype,

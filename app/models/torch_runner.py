@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from app.errors import DeviceLost, OutOfMemory
+from app.errors import DeviceLost, ModelError, OutOfMemory
 from app.models.checkpoint import read_checkpoint
 from app.models.cpu import cpu_quota
 from app.models.device import DeviceName, DtypeName, select_device, select_dtype
@@ -29,18 +29,20 @@ class TorchRunner:
         folder: Path,
         *,
         name: str,
+        revision: str | None = None,
         task: Task | Literal["auto"] = "auto",
         device: DeviceName = "auto",
         dtype: DtypeName = "auto",
         threads: int = 1,
         max_batch_tokens: int = 16384,
     ) -> None:
-        """`threads` is torch's intra-op parallelism on the CPU, for each batch.
+        """`revision` is the commit that the folder's manifest must name, if any will not do.
 
-        An input may have no more tokens than `max_batch_tokens`, whatever the model reads.
+        `threads` is torch's intra-op parallelism on the CPU, for each batch. An input may have no more tokens than `max_batch_tokens`, whatever the model reads.
         """
         self._folder = folder
         self._name = name
+        self._revision = revision
         self._task: Task | Literal["auto"] = task
         self._device_name: DeviceName = device
         self._dtype_name: DtypeName = dtype
@@ -72,6 +74,13 @@ class TorchRunner:
         verification = verify(self._folder)
         for finding in verification.findings:
             log.warning("model_finding", extra={"finding": finding})
+        manifest = verification.manifest
+        revision = manifest.revision if manifest else None
+        if self._revision not in {None, revision}:
+            raise ModelError(
+                f"APP_MODEL_REVISION is {self._revision}, but {self._folder.name} is of {revision or 'none'}: "
+                "fetch the one that is meant (`python -m app model fetch --revision`), or change the setting."
+            )
         checkpoint = read_checkpoint(self._folder, self._task)
         dtype = select_dtype(self._dtype_name, device, checkpoint.config.dtype)
         torch.set_num_threads(self._threads)
@@ -83,12 +92,11 @@ class TorchRunner:
         embeddings: Any = model.get_input_embeddings()
         self._tokenizer = Tokenizer(checkpoint, max_tokens=max_tokens, vocab_size=embeddings.num_embeddings)
         embeds = checkpoint.task is Task.EMBEDDINGS
-        manifest = verification.manifest
         self._info = ModelInfo(
             name=self._name,
             task=checkpoint.task,
             source=self._folder.resolve().name if manifest is None else manifest.source,
-            revision=None if manifest is None else manifest.revision,
+            revision=revision,
             architecture=type(model).__name__,
             device=str(device),
             dtype=str(dtype).removeprefix("torch."),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.errors import DeviceLost, DeviceUnavailable, OutOfMemory
+from app.errors import DeviceLost, DeviceUnavailable, ModelError, OutOfMemory
 from app.models import cli
 from app.models.runner import Task, TextInput
 from app.models.torch_runner import TorchRunner
@@ -37,6 +37,14 @@ def test_info_tells_what_is_served_and_no_path(made: Make, load: Load, tmp_path:
     sealed = TorchRunner(folder, name="a-model", threads=1)
     sealed.load()
     assert (sealed.info.source, sealed.info.revision) == ("me/my-model", COMMIT)
+
+
+def test_a_model_of_another_revision_than_the_one_asked_for_is_refused(made: Make, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made("embedder"), tmp_path / "my-model"))
+    cli.seal(folder, source="me/my-model", revision=COMMIT)
+    TorchRunner(folder, name="a-model", revision=COMMIT).load()
+    with pytest.raises(ModelError, match=f"APP_MODEL_REVISION is deadbeef, but my-model is of {COMMIT}"):
+        TorchRunner(folder, name="a-model", revision="deadbeef").load()
 
 
 def test_a_folder_without_a_manifest_is_served_with_a_warning(
