@@ -38,7 +38,8 @@ class TorchRunner:
     ) -> None:
         """`revision` is the commit that the folder's manifest must name, if any will not do.
 
-        `threads` is torch's intra-op parallelism on the CPU, for each batch. An input may have no more tokens than `max_batch_tokens`, whatever the model reads.
+        `threads` is torch's intra-op parallelism on the CPU, for each batch. An input may have no more tokens
+        than `max_batch_tokens`, whatever the model reads.
         """
         self._folder = folder
         self._name = name
@@ -78,7 +79,7 @@ class TorchRunner:
         revision = manifest.revision if manifest else None
         if self._revision not in {None, revision}:
             raise ModelError(
-                f"APP_MODEL_REVISION is {self._revision}, but {self._folder.name} is of {revision or 'none'}: "
+                f"APP_MODEL_REVISION is {self._revision}, but {self._folder.name} is of {revision}: "
                 "fetch the one that is meant (`python -m app model fetch --revision`), or change the setting."
             )
         checkpoint = read_checkpoint(self._folder, self._task)
