@@ -154,7 +154,7 @@ async def _vitrine_error(request: Request, error: VitrineError) -> Response:
 async def _http_exception(request: Request, error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
     messages = {
-        HTTPStatus.NOT_FOUND: "There is no such route: /docs lists those that there are.",
+        HTTPStatus.NOT_FOUND: "There is no such route: those of the API are listed under /docs.",
         HTTPStatus.METHOD_NOT_ALLOWED: "This route has another method: the Allow header names it.",
     }
     kind = Kind(status, INVALID.openai, INVALID.hugging_face)

@@ -5,8 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
-from app.api.errors import KINDS, kind_of
+from app.api.errors import KINDS, install, kind_of
 from app.errors import (
     ClientGone,
     DeadlineExceeded,
@@ -190,6 +191,22 @@ async def test_what_the_model_does_not_do_is_not_found(path: str, task: Task) ->
         response = await service.client.post(path, json=BODIES[path])
     assert response.status_code == 404
     assert task.value in message(response)
+
+
+async def test_a_wrong_parameter_of_a_path_or_query_is_named() -> None:
+    """No route has one to check yet."""
+    api = FastAPI()
+    install(api)
+
+    @api.get("/v2/count")
+    async def count(number: int) -> int:
+        return number
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://vitrine") as client:
+        response = await client.get("/v2/count", params={"number": SECRET})
+    assert response.status_code == 400
+    assert message(response).startswith("number: ")
+    assert SECRET not in response.text
 
 
 async def test_refused_for_overload_with_the_time_to_wait() -> None:
