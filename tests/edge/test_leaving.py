@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from app.edge.disconnect import cancel_on_disconnect
+from app.edge.disconnect import EXTENSION, Client, cancel_on_disconnect
 from app.edge.limits import EdgeLimits
 from tests.edge.server import Edge, wait_for
 
@@ -67,6 +67,31 @@ async def test_under_another_server_receive_tells_of_it() -> None:
     task = asyncio.current_task()
     assert task is not None
     assert not task.cancelling()
+
+
+@pytest.mark.anyio
+async def test_an_answer_in_time_leaves_no_task_behind() -> None:
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    before = asyncio.all_tasks()
+    async with cancel_on_disconnect({"type": "http"}, receive):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.anyio
+async def test_work_does_not_begin_for_a_client_that_has_gone() -> None:
+    async def receive() -> Message:
+        raise AssertionError
+
+    client = Client()
+    client.leave()
+    with pytest.raises(ClientDisconnect):
+        async with cancel_on_disconnect({"type": "http", "extensions": {EXTENSION: client}}, receive):
+            pytest.fail("it began")
 
 
 @pytest.mark.anyio
