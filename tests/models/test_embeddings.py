@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from app.models.runner import Row, TextInput
 from app.models.sentence import POOLING_MODES
 from app.models.torch_runner import TorchRunner
+from tests.checkpoints import write_json
 from tests.models.conftest import MIXED, Load, Make
 
 ENGLISH = (
@@ -54,6 +56,18 @@ def test_a_default_prompt_is_put_before_each_text(made: Make, load: Load) -> Non
     ours = embed(load(folder), MIXED)
     check_equal(ours, by_sentence_transformers(folder, MIXED))
     assert np.abs(ours[0] - embed(load(made("embedder")), MIXED)[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta"])
+def test_texts_are_lowercased_where_the_folder_says_so(
+    made: Make, load: Load, tmp_path: Path, family: str
+) -> None:
+    folder = Path(shutil.copytree(made("embedder", family), tmp_path / "model"))
+    write_json(folder / "sentence_bert_config.json", {"do_lower_case": True})
+    texts = ("JOY in Paris", "joy in paris", "ZÜRICH")
+    ours = embed(load(folder), texts)
+    check_equal(ours, by_sentence_transformers(folder, texts))
+    np.testing.assert_array_equal(ours[0], ours[1])
 
 
 def test_minilm(minilm: Path, load: Load) -> None:

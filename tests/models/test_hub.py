@@ -107,7 +107,7 @@ def test_an_empty_folder_is_filled(hub: FakeHub, folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match=r"org/name cannot be fetched.*Not a directory"):
+    with pytest.raises(ModelError, match=r"org/name cannot be fetched.*File exists"):
         fetch(REPOSITORY, "main", tmp_path / "file" / "name")
 
 

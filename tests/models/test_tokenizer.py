@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from transformers import AutoTokenizer
 from app.errors import InputTooLong, InvalidInput
 from app.models.runner import Input, TextInput, TokenIdsInput, TokenizedInput
 from app.models.torch_runner import TorchRunner
-from tests.checkpoints import MAX_TOKENS
+from tests.checkpoints import MAX_TOKENS, edit_json
 from tests.models.conftest import MIXED, Load, Make
 
 FAMILIES = ["bert", "roberta", "distilbert", "xlm-roberta"]
@@ -44,6 +45,17 @@ def test_pairs_are_cut_as_transformers_does(
     assert ours.truncated == (LONG in texts)
     if family == "bert":
         assert ours.type_ids == theirs["token_type_ids"]
+
+
+def test_the_start_is_cut_off_where_the_folder_says_so(made: Make, load: Load, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made("embedder"), tmp_path / "model"))
+    edit_json(folder / "tokenizer_config.json", truncation_side="left")
+    text = LONG + "in Paris"
+    ours = one(load(folder), text)
+    assert ours.ids == by_transformers(folder, text, limit=MAX_TOKENS)["input_ids"]
+    whole = AutoTokenizer.from_pretrained(folder)(text, add_special_tokens=False)["input_ids"]
+    by_ids = load(folder).tokenize([TokenIdsInput(tuple(whole))], truncate=True)[0]
+    assert list(by_ids.ids) == ours.ids
 
 
 def test_a_text_of_exactly_the_limit_is_whole(made: Make, load: Load) -> None:
