@@ -7,6 +7,7 @@ not of a sample) costs a few kilobytes. It is told as its bucket's geometric mid
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,35 +24,36 @@ REQUESTS = ("requests", "failed", "overloaded", "refused")
 BATCHES = ("batches", "inputs", "tokens", "padding_tokens", "busy_seconds", *map(str, Reason))
 ROWS = (*STAGES, "total")
 
-_ROW = {name: row for row, name in enumerate(ROWS)}
 _REASON = {str(reason): BATCHES.index(reason) for reason in Reason}
 _SHORTEST = 1e-5  # seconds; the first bucket takes all that is shorter
 _GROWTH = math.log(1.05)
 _BUCKETS = 380  # up to 1,100 s; the last takes all that is longer
+_FIRST_BUCKET = {name: row * _BUCKETS for row, name in enumerate(ROWS)}
 
 
 class Sliding:
-    """An array of numbers for each slot of time, of which the last ones are kept."""
+    """Numbers for each slot of time, of which the last ones are kept."""
 
-    def __init__(self, slots: int, width: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, slots: int, width: int, numbers: int) -> None:
         """`width` is a slot's in seconds."""
-        self._values = np.zeros((slots, *shape))
+        self._values = np.zeros((slots, numbers))
+        # To add one to a memoryview's item takes a third of the time that it takes with an array's.
+        self._views = [values.data for values in self._values]
         self._width = width
         self._slot = 0
 
-    def at(self, instant: float) -> NDArray[np.float64]:
-        """The slot that the instant is in `[*shape]`, to add to. Instants come in order, or nearly so."""
+    def at(self, instant: float) -> "memoryview[Any]":
+        """The slot that the instant is in `[numbers]`, to add to. Instants come in order, or nearly so."""
         slot = int(instant) // self._width
-        slots = len(self._values)
+        slots = len(self._views)
         if slot > self._slot:
             for passed in range(max(self._slot + 1, slot - slots + 1), slot + 1):
                 self._values[passed % slots] = 0
             self._slot = slot
-        values: NDArray[np.float64] = self._values[slot % slots]
-        return values
+        return self._views[slot % slots]
 
     def history(self, now: float) -> NDArray[np.float64]:
-        """All slots `[slots, *shape]`, the oldest first, the one that `now` is in last."""
+        """All slots `[slots, numbers]`, the oldest first, the one that `now` is in last."""
         self.at(now)
         return np.roll(self._values, -1 - self._slot % len(self._values), axis=0)
 
@@ -71,9 +73,9 @@ class Rates:
     """An observer that counts."""
 
     def __init__(self) -> None:
-        self._requests = Sliding(SECONDS, 1, (len(REQUESTS),))
-        self._batches = Sliding(SECONDS, 1, (len(BATCHES),))
-        self._durations = Sliding(SECONDS // SLICE, SLICE, (len(ROWS), _BUCKETS))
+        self._requests = Sliding(SECONDS, 1, len(REQUESTS))
+        self._batches = Sliding(SECONDS, 1, len(BATCHES))
+        self._durations = Sliding(SECONDS // SLICE, SLICE, len(ROWS) * _BUCKETS)
 
     def http_finished(self, record: HttpRecord) -> None:
         """Count it, and how long its stages took."""
@@ -84,9 +86,9 @@ class Rates:
             counts[1 if status >= 500 else 2 if status == 429 else 3] += 1
         if record.inference:
             durations = self._durations.at(record.finished)
-            durations[-1, _bucket(record.finished - record.started)] += 1
+            durations[_FIRST_BUCKET["total"] + _bucket(record.finished - record.started)] += 1
             for stage, seconds in record.inference.stages.durations().items():
-                durations[_ROW[stage], _bucket(seconds)] += 1
+                durations[_FIRST_BUCKET[stage] + _bucket(seconds)] += 1
 
     def request_finished(self, record: RequestRecord) -> None:
         """Its exchange carries it."""
@@ -94,8 +96,11 @@ class Rates:
     def batch_finished(self, record: BatchRecord) -> None:
         """Count it, and what was in it."""
         counts = self._batches.at(record.finished)
-        seconds = record.finished - record.started
-        counts[:5] += (1, record.inputs, record.tokens, record.padding_tokens, seconds)
+        counts[0] += 1
+        counts[1] += record.inputs
+        counts[2] += record.tokens
+        counts[3] += record.padding_tokens
+        counts[4] += record.finished - record.started
         counts[_REASON[record.reason]] += 1
 
     def counts(self, now: float) -> Mapping[str, NDArray[np.float64]]:
@@ -105,14 +110,16 @@ class Rates:
 
     def quantiles(self, now: float) -> list[Quantiles]:
         """Of each of `ROWS` over the last five minutes, to the slice."""
-        ranks = np.cumsum(self._durations.history(now).sum(axis=0), axis=1)
+        counts = self._durations.history(now).sum(axis=0).reshape(len(ROWS), _BUCKETS)
+        ranks = np.cumsum(counts, axis=1)
         return [Quantiles(stage, int(row[-1]), *_values(row)) for stage, row in zip(ROWS, ranks, strict=True)]
 
 
 def _bucket(seconds: float) -> int:
     if seconds <= _SHORTEST:
         return 0
-    return min(_BUCKETS - 1, int(math.log(seconds / _SHORTEST) / _GROWTH))
+    bucket = int(math.log(seconds / _SHORTEST) / _GROWTH)
+    return bucket if bucket < _BUCKETS else _BUCKETS - 1
 
 
 def _values(ranks: NDArray[np.float64]) -> tuple[float | None, float | None, float | None]:

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from weakref import WeakKeyDictionary
 
 from app.errors import Outcome
 from app.observer import BatchRecord, HttpRecord, RequestRecord, Stages
@@ -26,7 +25,7 @@ MINUTES = 5
 MAX_BATCHES = 8
 MAX_AHEAD = 4
 MAX_MEMBERS = 32
-RECENT_BATCHES = 16
+RECENT_BATCHES = 64
 
 MAX_GIVEN_UP = 64
 """Requests that ended without an answer, to which the batch that ran at the time may be added."""
@@ -109,26 +108,14 @@ class Ring:
         self._failed: deque[Exchange] = deque(maxlen=FAILED)
         self._refused: deque[Exchange] = deque(maxlen=FAILED)
         self._slowest: deque[tuple[int, list[tuple[float, int, Exchange]]]] = deque(maxlen=MINUTES)
-        self._copies: WeakKeyDictionary[BatchRecord, Batch] = WeakKeyDictionary()
-        self._recent: deque[Batch] = deque(maxlen=RECENT_BATCHES)
+        self._recent: dict[int, Batch] = {}
         self._given_up: deque[Exchange] = deque(maxlen=MAX_GIVEN_UP)
 
     def batch_finished(self, record: BatchRecord) -> None:
         """Copy it once for all its requests."""
-        batch = Batch(
-            record.id,
-            record.reason,
-            record.inputs,
-            record.tokens,
-            record.padding_tokens,
-            record.failed_inputs,
-            record.started,
-            record.finished,
-            len(record.members),
-            tuple((member.request_id, member.inputs) for member in record.members[:MAX_MEMBERS]),
-        )
-        self._copies[record] = batch
-        self._recent.append(batch)
+        batch = self._recent[record.id] = _copy(record)
+        if len(self._recent) > RECENT_BATCHES:
+            del self._recent[next(iter(self._recent))]
         for exchange in self._given_up:
             if batch.started < exchange.finished:
                 _add_late(exchange, batch, record)
@@ -173,12 +160,12 @@ class Ring:
             record.truncated_inputs,
             record.finished,
             stages,
-            [self._copies[batch] for batch in record.batches[:MAX_BATCHES]],
+            [self._recent.get(batch.id) or _copy(batch) for batch in record.batches[:MAX_BATCHES]],
             len(record.batches),
         )
         if stages.queued is not None:
             waited_until = record.finished if stages.compute_started is None else stages.compute_started
-            for batch in reversed(self._recent):
+            for batch in reversed(self._recent.values()):
                 if batch.finished <= stages.queued or len(inferred.ahead) == MAX_AHEAD:
                     break
                 if batch.started < waited_until and batch not in inferred.batches:
@@ -216,22 +203,22 @@ class Ring:
 
     def batches(self, count: int) -> list[Batch]:
         """The newest first, at most `RECENT_BATCHES`."""
-        return list(islice(reversed(self._recent), count))
+        return list(islice(reversed(self._recent.values()), count))
 
     def find(self, text: str) -> list[Exchange]:
         """Those whose request id or trace id is `text`, the newest first."""
         trace_id = text.lower()
         return [each for each in self._kept() if each.request_id == text or each.trace_id == trace_id]
 
-    def mates(self, exchange: Exchange) -> dict[Batch, dict[str, Exchange]]:
-        """For each of its batches those in it that are still kept, itself too, by request id."""
-        mates: dict[Batch, dict[str, Exchange]] = {}
+    def mates(self, exchange: Exchange) -> dict[int, dict[str, Exchange]]:
+        """For each of its batches, by id, those in it that are still kept, itself too, by request id."""
+        mates: dict[int, dict[str, Exchange]] = {}
         if exchange.inference:
-            mates = {batch: {} for batch in exchange.inference.batches}
+            mates = {batch.id: {} for batch in exchange.inference.batches}
         for other in self._kept():
             for batch in other.inference.batches if other.inference else ():
-                if batch in mates:
-                    mates[batch][other.request_id] = other
+                if batch.id in mates:
+                    mates[batch.id][other.request_id] = other
         return mates
 
     def _kept(self) -> list[Exchange]:
@@ -241,6 +228,21 @@ class Ring:
             for exchange in chain(self._latest, self._failed, self._refused, slowest)
         }
         return [kept[number] for number in sorted(kept, reverse=True)]
+
+
+def _copy(record: BatchRecord) -> Batch:
+    return Batch(
+        record.id,
+        record.reason,
+        record.inputs,
+        record.tokens,
+        record.padding_tokens,
+        record.failed_inputs,
+        record.started,
+        record.finished,
+        len(record.members),
+        tuple([(member.request_id, member.inputs) for member in record.members[:MAX_MEMBERS]]),
+    )
 
 
 def _add_late(exchange: Exchange, batch: Batch, record: BatchRecord) -> None:

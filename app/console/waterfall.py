@@ -46,11 +46,11 @@ def _bars(exchange: Exchange, inferred: Inferred) -> Iterator[Bar]:
     yield Bar("send", at - exchange.started, exchange.finished - at)
 
 
-def batch_bar(exchange: Exchange, batch: Batch) -> Bar:
-    """What of the batch falls into the request's time."""
-    start = max(batch.started, exchange.started)
-    end = min(batch.finished, exchange.finished)
-    return Bar("batch", start - exchange.started, max(0.0, end - start), batch.finished > exchange.finished)
+def batch_bar(exchange: Exchange, batch: Batch, stage: Bar, name: str) -> Bar:
+    """What of the batch falls into the stage."""
+    start = max(batch.started - exchange.started, stage.start)
+    end = min(batch.finished - exchange.started, stage.start + stage.seconds)
+    return Bar(name, start, max(0.0, end - start), batch.finished > exchange.finished)
 
 
 def document(exchange: Exchange) -> dict[str, Any]:
