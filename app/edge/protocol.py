@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with limits on what a connection may send, and on how long it may take.
 
-What is refused here has not reached the application: the client gets a JSON reply, and after it the
-connection is closed. The reason is logged, with nothing in it that the client sent.
+What is refused here the application does not answer, and mostly has not heard of: the client gets a JSON
+reply, and after it the connection is closed. It is logged, with nothing in it that the client sent.
 """
 
 import asyncio
@@ -173,7 +173,7 @@ class EdgeProtocol(HttpToolsProtocol):
         elif self.cycle.more_body:
             self._wait(self.limits.linger)
 
-    # From here on nothing is on the ordinary request's path.
+    # What only some requests need.
 
     @property
     def _latest(self) -> RequestResponseCycle | None:
