@@ -11,7 +11,7 @@ from typing import TypeVar
 from app.admission import Admission
 from app.batcher import Batcher
 from app.context import RequestContext
-from app.errors import DeadlineExceeded, ModelNotFound, TaskNotSupported, Unavailable, VitrineError
+from app.errors import DeadlineExceeded, InvalidInput, ModelNotFound, TaskNotSupported, Unavailable, VitrineError
 from app.models.runner import Input, ModelInfo, ModelRunner, Row, Task, TextInput, TokenizedInput
 from app.observer import Observer, RequestRecord
 
@@ -155,7 +155,12 @@ class Inference:
         for start in range(0, len(inputs), TOKENIZE_CHUNK):
             chunk = inputs[start : start + TOKENIZE_CHUNK]
             tokenize = partial(self._runner.tokenize, chunk, truncate=truncate)
-            items += await loop.run_in_executor(self._tokenizer_thread, tokenize)
+            try:
+                items += await loop.run_in_executor(self._tokenizer_thread, tokenize)
+            except InvalidInput as error:
+                if error.field is not None:
+                    error.field = str(start + int(error.field))  # the runner counts within the chunk
+                raise
         return items
 
 
