@@ -11,7 +11,14 @@ from typing import TypeVar
 from app.admission import Admission
 from app.batcher import Batcher
 from app.context import RequestContext
-from app.errors import DeadlineExceeded, InvalidInput, ModelNotFound, TaskNotSupported, Unavailable, VitrineError
+from app.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    ModelNotFound,
+    TaskNotSupported,
+    Unavailable,
+    VitrineError,
+)
 from app.models.runner import Input, ModelInfo, ModelRunner, Row, Task, TextInput, TokenizedInput
 from app.observer import Observer, RequestRecord
 
