@@ -76,15 +76,16 @@ def _ratios(slo: Slo, window: timedelta) -> list[Rule]:
     requests = f"sum by (job) (rate({REQUESTS % '2..|429|5..'}[{span}]))"
     failed = f"sum by (job) (rate({REQUESTS % '429|5..'}[{span}]))"
     answered = f'sum by (job) (rate(inference_request_duration_seconds_count{{job="{JOB}"}}[{span}]))'
-    in_time = (
-        "sum by (job) (rate(inference_request_duration_seconds_bucket"
-        f'{{job="{JOB}",le="{slo.objectives.latency.le}"}}[{span}]))'
+    le = slo.objectives.latency.le
+    late = (
+        f'slo:sli_events:rate{name}{{slo="latency"}} - on (job) '
+        f'sum by (job) (rate(inference_request_duration_seconds_bucket{{le="{le}"}}[{span}]))'
     )
     return [
         _record(f"slo:sli_events:rate{name}", f"{requests}\n{none_yet}", "availability"),
         _record(f"slo:sli_bad_events:rate{name}", f"{failed}\n{none_yet}", "availability"),
         _record(f"slo:sli_events:rate{name}", f"{answered}\n{none_yet}", "latency"),
-        _record(f"slo:sli_bad_events:rate{name}", f"{answered}\n- {in_time}\n{none_yet}", "latency"),
+        _record(f"slo:sli_bad_events:rate{name}", f"{late}\n{none_yet}", "latency"),
         _record(
             f"slo:sli_error:ratio_rate{name}",
             f"slo:sli_bad_events:rate{name} / (slo:sli_events:rate{name} > 0)",

@@ -22,8 +22,9 @@ def files(slo: Slo) -> dict[str, dict[str, Any]]:
     for objective in burn_rules.OBJECTIVES:
         for rate in slo.burn_rates:
             tests = [test(slo, objective, rate) for test in (_onset, _recovery, _few_requests)]
+            tests.append(_only_the_other_is_bad(slo, objective))
             if rate is _fastest(slo):
-                tests += [_texts(slo, objective), _only_the_other_is_bad(slo, objective)]
+                tests.append(_texts(slo, objective))
             made[f"slo_{objective}_{promql(rate.window)}_test.yaml"] = _timed(tests, _step(slo, rate))
     return made
 

@@ -1,77 +1,45 @@
-"""Every metric that a rule, a runbook or a dashboard may name, by its source, with the labels that it has.
+"""Every metric that a rule, a runbook or a dashboard may name, with its labels and their possible values.
 
-A test compares Vitrine's part with what the running server exposes; the exporters' parts say what their
-documentation says.
+Vitrine's are read from docs/metrics.md, which a test holds against the running server. The others are those
+that we use of the exporters, as their documentation has them.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import promql_parser
-from promql_parser import AggregateExpr, Expr, VectorSelector
+from promql_parser import AggregateExpr, Expr, Matcher, MatchOp, VectorSelector
 
-Metrics = dict[str, frozenset[str]]
+Labels = dict[str, frozenset[str]]
+"""The values that each label can have; none means any."""
+
+DOCUMENT = Path(__file__).parents[1] / "docs/metrics.md"
+ENTRY = re.compile(r"^### `(\w+)`\n\n(\w+)\. Unit: [^.]+\. Labels: ([^.]+)\.", re.MULTILINE)
 
 
-def _metrics(labels: str, *names: str) -> Metrics:
-    return {name: frozenset(labels.split()) for name in names}
-
-
-def _histogram(labels: str, *names: str) -> Metrics:
-    series: Metrics = {}
-    for name in names:
-        series |= _metrics(labels, f"{name}_count", f"{name}_sum")
-        series |= _metrics(f"{labels} le", f"{name}_bucket")
+def documented() -> dict[str, Labels]:
+    """Vitrine's series."""
+    series: dict[str, Labels] = {}
+    for name, kind, text in ENTRY.findall(DOCUMENT.read_text()):
+        labels: Labels = {}
+        for label in text.split("; ") if text != "none" else ():
+            label_name, _, values = label.partition(" = ")
+            labels[label_name.strip("`")] = frozenset(values.split(", ")) if values else frozenset()
+        if kind == "Histogram":
+            series |= {f"{name}_count": labels, f"{name}_sum": labels}
+            series[f"{name}_bucket"] = labels | {"le": frozenset()}
+        else:
+            series[name] = labels
     return series
 
 
-TARGET_LABELS = frozenset({"job", "instance", "namespace", "pod", "container", "node"})
-"""What `prometheus.yml` gives every series of a target, or honours from an exporter that tells it."""
+def _metrics(labels: str, *names: str) -> dict[str, Labels]:
+    return {name: dict.fromkeys(labels.split(), frozenset()) for name in names}
 
-VITRINE: Metrics = (
-    _histogram(
-        "http_request_method http_route http_response_status_code",
-        "http_server_request_duration_seconds",
-    )
-    | _metrics("", "http_server_active_requests")
-    | _metrics("model_name task outcome", "inference_requests_total")
-    | _metrics("model_name reason", "inference_rejections_total", "inference_batch_releases_total")
-    | _histogram("model_name task", "inference_request_duration_seconds")
-    | _histogram("model_name stage", "inference_stage_duration_seconds")
-    | _histogram("model_name", "inference_batch_size", "inference_batch_duration_seconds")
-    | _metrics("model_name kind", "inference_tokens_total")
-    | _metrics("model_name", "inference_truncated_inputs_total", "inference_model_ready")
-    | _metrics("", "inference_queued_inputs", "inference_queued_tokens", "inference_executing_inputs")
-    | _metrics("", "inference_saturation_ratio", "inference_worker_heartbeat_timestamp_seconds")
-    | _metrics("model_name", "inference_model_load_duration_seconds", "inference_model_info")
-    | _metrics("outcome", "telemetry_spans_total")
-    | _metrics("", "telemetry_span_export_last_success_timestamp_seconds")
-)
-
-GPU: Metrics = (
-    _metrics(
-        "gpu uuid device_name",
-        "gpu_up",
-        "gpu_utilization_ratio",
-        "gpu_memory_used_bytes",
-        "gpu_memory_total_bytes",
-        "gpu_memory_utilization_ratio",
-        "gpu_temperature_celsius",
-        "gpu_power_watts",
-        "gpu_power_limit_watts",
-        "gpu_energy_joules_total",
-        "gpu_sm_clock_hertz",
-        "gpu_memory_clock_hertz",
-        "gpu_pcie_replays_total",
-    )
-    | _metrics("gpu uuid device_name reason", "gpu_clocks_event_reason")
-    | _metrics("gpu uuid device_name kind", "gpu_ecc_errors_total", "gpu_remapped_rows")
-    | _metrics("gpu uuid device_name xid", "gpu_xid_errors_total")
-    | _metrics("gpu uuid device_name direction", "gpu_pcie_bytes_total")
-    | _metrics("", "gpu_collect_last_success_timestamp_seconds")
-)
 
 # kube-state-metrics 2.20
-KUBE_STATE: Metrics = (
+KUBE_STATE = (
     _metrics(
         "horizontalpodautoscaler",
         "kube_horizontalpodautoscaler_spec_max_replicas",
@@ -100,7 +68,7 @@ KUBE_STATE: Metrics = (
 )
 
 # cAdvisor in the kubelet: what `prometheus.yml` keeps of it
-CADVISOR: Metrics = _metrics(
+CADVISOR = _metrics(
     "id image name cpu",
     "container_cpu_cfs_periods_total",
     "container_cpu_cfs_throttled_periods_total",
@@ -108,7 +76,7 @@ CADVISOR: Metrics = _metrics(
     "container_memory_working_set_bytes",
 )
 
-PROMETHEUS: Metrics = (
+PROMETHEUS = (
     _metrics("", "up", "scrape_duration_seconds", "scrape_samples_scraped")
     | _metrics("alertname alertstate severity team window slo", "ALERTS")
     | _metrics("rule_group", "prometheus_rule_evaluation_failures_total")
@@ -118,21 +86,27 @@ PROMETHEUS: Metrics = (
     | _metrics("alertmanager", "prometheus_notifications_errors_total", "prometheus_notifications_sent_total")
 )
 
-ALERTMANAGER: Metrics = (
+ALERTMANAGER = (
     _metrics("", "alertmanager_config_last_reload_successful")
     | _metrics("state", "alertmanager_alerts")
     | _metrics("integration", "alertmanager_notifications_total")
     | _metrics("integration reason", "alertmanager_notifications_failed_total")
 )
 
-DERIVED_LABELS = frozenset({"slo", "severity", "team", "window"})
-"""What rules add."""
+METRICS: Mapping[str, Labels] = documented() | KUBE_STATE | CADVISOR | PROMETHEUS | ALERTMANAGER
 
-METRICS: Metrics = VITRINE | GPU | KUBE_STATE | CADVISOR | PROMETHEUS | ALERTMANAGER
+TARGET_LABELS: Labels = dict.fromkeys(
+    ("job", "instance", "namespace", "pod", "container", "node"), frozenset()
+)
+"""What `prometheus.yml` gives every series of a target, or honours from an exporter that tells it."""
+
+RECORDED_LABELS: Labels = dict.fromkeys(
+    ("slo", *(name for labels in METRICS.values() for name in labels)), frozenset()
+)
 
 
 def unknown_names(query: str, recorded: frozenset[str]) -> Iterator[str]:
-    """Each metric and label in the query that nothing exposes, as a sentence.
+    """Each metric, label or value in the query that nothing exposes, as a sentence.
 
     Args:
         query: PromQL.
@@ -143,21 +117,31 @@ def unknown_names(query: str, recorded: frozenset[str]) -> Iterator[str]:
     """
     nodes: list[Expr] = []
     promql_parser.walk(promql_parser.parse(query), nodes.append)
-    seen = TARGET_LABELS | DERIVED_LABELS
+    seen = dict(TARGET_LABELS)
     for selector in (node for node in nodes if isinstance(node, VectorSelector)):
         name = selector.name or ""
-        if name in recorded:
-            labels = seen = TARGET_LABELS | DERIVED_LABELS | frozenset().union(*METRICS.values())
-        elif name in METRICS:
-            labels = METRICS[name] | TARGET_LABELS
-            seen |= labels
-        else:
+        labels = RECORDED_LABELS if name in recorded else METRICS.get(name)
+        if labels is None:
             yield f"no metric {name}"
             continue
+        labels = TARGET_LABELS | labels
+        seen |= labels
         for matcher in selector.matchers.matchers:
             if matcher.name not in labels:
                 yield f"no label {matcher.name} on {name}"
+            elif not _can_match(matcher, labels[matcher.name]):
+                yield f"{matcher} matches no {name}"
     for aggregation in (node for node in nodes if isinstance(node, AggregateExpr)):
         for label in aggregation.modifier.labels if aggregation.modifier else ():
             if label not in seen:
                 yield f"no label {label} to aggregate by"
+
+
+def _can_match(matcher: Matcher, values: frozenset[str]) -> bool:
+    """Whether the label can have the value that is named, or a value for each alternative of the pattern."""
+    if not values:
+        return True
+    if matcher.op in (MatchOp.Re, MatchOp.NotRe):
+        alternatives = matcher.value.split("|") if "(" not in matcher.value else [matcher.value]
+        return all(any(re.fullmatch(pattern, value) for value in values) for pattern in alternatives)
+    return matcher.value in values

@@ -68,35 +68,34 @@ def _ratios(slo: Slo) -> dict[str, Any]:
 def _budget(slo: Slo) -> dict[str, Any]:
     """What is left of the budget is weighed by traffic, over the whole window and nothing before it."""
     step = _step(slo)
-    evaluation = slo.scaled(slo.window) * 7 / 720  # so that no evaluation is on the edge of the window
-    per_evaluation = evaluation / step
-    total = 137
-    # Up to just before the window; 72 evaluations in it; the last 31, with three times the traffic
-    before, early, late = 34.5 * per_evaluation, 72 * per_evaluation, (total - 34.5 - 72) * per_evaluation + 1
-    burned_before, burned_early, burned_late = 5.0, 0.5, 0.8
+    # 102.8 evaluations in the window, so that none is on its edge, and none at the instant of a sample
+    evaluation = slo.scaled(slo.window) * 7 / 720 + step / 10
+    each = evaluation / step
+    # Evaluations, traffic, and how fast the budget burns: before the window, in it, later, at the very end
+    end = 10 / each  # ten steps
+    history = [(34.5, 1, 5.0), (72, 1, 0.5), (30.5 - end, 3, 0.8), (end, 9, 2.0)]
     series = [target(JOB)]
     for objective in burn_rules.OBJECTIVES:
         budget = float(slo.budget(objective))
         phases = [
-            (steps, traffic * (1 - burned * budget), traffic * burned * budget)
-            for steps, traffic, burned in (
-                (before, 1e5, burned_before),
-                (early, 1e5, burned_early),
-                (late, 3e5, burned_late),
-            )
+            (count * each, 1e5 * traffic * (1 - burn * budget), 1e5 * traffic * burn * budget)
+            for count, traffic, burn in history
         ]
         series += input_series(slo, objective, phases)
-    left = 1 - (72 * burned_early + 31 * 3 * burned_late) / (72 + 31 * 3)
-    shortest = promql(min(rate.window for rate in slo.burn_rates))
-    at = evaluation * total
+    at = evaluation * 137
+    left = 1 - (72 * 0.5 + 30 * 3 * 0.8 + 9 * 2.0) / (72 + 30 * 3 + 9)
+    # The window of the fastest alert sees the ten steps and some before them
+    shortest = min(rate.window for rate in slo.burn_rates)
+    other = round(slo.scaled(shortest) / step) - 1 - 10
+    burn = (other * 3 * 0.8 + 10 * 9 * 2.0) / (other * 3 + 10 * 9)
     test = {
         "name": "the budget that is left, and how fast it burns",
         "interval": promql(step),
         "input_series": series,
         "promql_expr_test": [
             _expects(slo, "slo:error_budget:remaining_ratio", left, at),
-            _expects(slo, f"slo:error_budget:burn_rate{promql(burn_rules.SHORTEST)}", burned_late, at),
-            _expects(slo, f"slo:error_budget:burn_rate{shortest}", burned_late, at),
+            _expects(slo, f"slo:error_budget:burn_rate{promql(burn_rules.SHORTEST)}", 2.0, at),
+            _expects(slo, f"slo:error_budget:burn_rate{promql(shortest)}", burn, at),
         ],
     }
     return test_file([test], evaluation)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import variables
 from monitoring.catalogue import unknown_names
-from tests.monitoring.rules import ALERTS, RECORDED
+from tests.monitoring.rules import ALERTS, RECORDED, RULE_FILES
 
 FOLDER = Path(__file__).parents[2] / "docs/runbooks"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
@@ -62,3 +63,12 @@ def test_the_index_lists_every_page() -> None:
     listed = set(re.findall(r"\]\(([\w/-]+\.md)\)", index))
 
     assert listed == {str(path.relative_to(FOLDER)) for path in [*PAGES, *INCIDENTS]}
+
+
+def test_every_setting_that_is_named_exists() -> None:
+    texts = [path.read_text() for path in (*PAGES, *INCIDENTS, *RULE_FILES)]
+    named = {name for text in texts for name in re.findall(r"\bAPP_[A-Z]\w*[A-Z]\b", text)}
+
+    # A group of settings
+    assert named - {name for name, _ in variables()} <= {"APP_ADMISSION"}
+    assert "APP_MAX_BATCH_TOKENS" in named
