@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from app import __version__
+from app.costs import CostModel
 from app.errors import DeviceLost
 from app.health import Phase
 from app.main import create_app
@@ -26,10 +27,19 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+def a_millisecond_each() -> CostModel:
+    """What batches of tokens that take a millisecond each would have taught."""
+    costs = CostModel()
+    for tokens in (10, 20, 40):
+        costs.observe(tokens, tokens / 1000)
+    return costs
+
+
 async def test_work_in_the_server_shows_while_it_is_there() -> None:
-    runner = FakeRunner(per_token=0.001)
+    runner = FakeRunner()
     async with running(settings_for(batching={"max_inputs": 2}), runner=runner) as service:
         batcher = service.app.batcher
+        batcher.costs = a_millisecond_each()
         runner.hold.clear()
         requests = [asyncio.create_task(service.embed("one two three", "four five six")) for _ in range(3)]
         await until(lambda: batcher.snapshot().queued_inputs == 4)
@@ -42,7 +52,7 @@ async def test_work_in_the_server_shows_while_it_is_there() -> None:
     assert held.value("inference_queued_tokens") == 12
     assert held.value("http_server_active_requests") == 3
     # 18 tokens of a millisecond each, against an allowed wait of 0.2 s
-    assert held.value("inference_saturation_ratio") == pytest.approx(0.09, rel=0.5)
+    assert held.value("inference_saturation_ratio") == pytest.approx(0.09)
     for name in (
         "inference_executing_inputs",
         "inference_queued_inputs",
@@ -54,15 +64,16 @@ async def test_work_in_the_server_shows_while_it_is_there() -> None:
 
 
 async def test_saturation_is_measured_by_the_wait_that_is_set_and_may_pass_1() -> None:
-    runner = FakeRunner(per_token=0.001)
+    runner = FakeRunner()
     async with running(settings_for(admission={"slo_wait": 0.002}), runner=runner) as service:
+        service.app.batcher.costs = a_millisecond_each()
         runner.hold.clear()
         request = asyncio.create_task(service.embed("one two three four"))
         await until(lambda: service.app.batcher.snapshot().executing_inputs)
         held = await scrape(service.ops_url)
         runner.hold.set()
         await request
-    assert held.value("inference_saturation_ratio") == pytest.approx(2, rel=0.5)
+    assert held.value("inference_saturation_ratio") == pytest.approx(2)
 
 
 async def test_probes_are_no_requests() -> None:
@@ -78,8 +89,8 @@ async def test_a_worker_that_is_free_or_has_just_begun_is_alive_and_one_that_han
     runner = FakeRunner()
     async with running(runner=runner) as service:
         await asyncio.sleep(0.5)
-        idle = await scrape(service.ops_url)
         idle_at = time.time()
+        idle = await scrape(service.ops_url)
         runner.hold.clear()
         began_at = time.time()
         request = asyncio.create_task(service.embed("one"))
@@ -90,7 +101,7 @@ async def test_a_worker_that_is_free_or_has_just_begun_is_alive_and_one_that_han
         runner.hold.set()
         await request
     name = "inference_worker_heartbeat_timestamp_seconds"
-    assert idle.value(name) == pytest.approx(idle_at, abs=0.3)
+    assert idle.value(name) >= idle_at - 0.01
     assert began.value(name) >= began_at - 0.01
     assert hanging.value(name) == pytest.approx(began.value(name), abs=0.01)
 
