@@ -57,7 +57,8 @@ def spans() -> list[ReadableSpan]:
                 child = tracer.start_span("child", set_span_in_context(span))
                 child.set_status(Status(StatusCode.ERROR, "why"))
                 child.end()
-                span.set_attributes({"true": True, "later": 1})  # one too many
+                like_one = True if kind is SpanKind.SERVER else 1.0
+                span.set_attributes({"one": like_one, "later": 1, "too many": 1})
                 span.record_exception(ValueError("dropped"))
                 span.set_status(StatusCode.OK)
                 span.end()
