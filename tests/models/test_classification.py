@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,13 @@ def test_an_activation_may_be_chosen(made: Make, load: Load, activation: Any) ->
         "joy", top_k=None, function_to_apply=activation
     )
     check_equal(classify(rows(runner, ["joy"])[0], runner.info, activation=activation), theirs)
+
+
+def test_equal_scores_stay_in_the_order_of_the_labels(made: Make, load: Load) -> None:
+    info = replace(load(made("text_classifier")).info, labels=tuple(f"{index:02}" for index in range(60)))
+    logits = np.tile(np.array([0, 1, 2], np.float32), 20)
+    labels = [label for label, _ in classify(logits, info)]
+    assert labels == sorted(labels, key=lambda label: -(int(label) % 3))
 
 
 def test_a_classifier_of_one_label_is_served_as_one_if_told(made: Make, load: Load) -> None:
