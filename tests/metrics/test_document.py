@@ -104,7 +104,7 @@ def test_a_metric_answers_a_question_with_a_query(entry: Entry) -> None:
 
 @pytest.mark.parametrize("query", QUERY.findall(DOCUMENT))
 def test_a_query_parses_and_names_what_there_is(query: str) -> None:
-    assert promql_parser.parse(query)
+    promql_parser.parse(query)
     for name in re.findall(
         r"\b(?:http_server|inference|telemetry|process|gpu)_\w+", re.sub(r'"[^"]*"', "", query)
     ):
