@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging
 
 from app.errors import DeviceUnavailable, ModelError
 from app.models.checkpoint import Checkpoint
@@ -18,7 +18,7 @@ def load_model(
     checkpoint: Checkpoint, head: Head, *, device: torch.device, dtype: torch.dtype
 ) -> PreTrainedModel:
     """The model with its head, on the device. Raises `ModelError` or `DeviceUnavailable`."""
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    _take_over_output()
     model: PreTrainedModel
     try:
         model, report = head.auto_class.from_pretrained(
@@ -53,7 +53,10 @@ def position_limit(model: PreTrainedModel) -> int | None:
 
     RoBERTa and its kin count positions from `padding_idx + 1`, so their table is longer than their inputs.
     """
-    size: int | None = getattr(model.config, "max_position_embeddings", None)
+    try:
+        size: int | None = model.config.max_position_embeddings
+    except (AttributeError, NotImplementedError):  # the latter is XLNet's
+        return None
     if not size or size < 0:
         return None
     for module in model.modules():
@@ -72,6 +75,13 @@ def reads_token_types(checkpoint: Checkpoint, model: PreTrainedModel) -> bool:
     name = checkpoint.tokenizer.tokenizer_class or TOKENIZER_MAPPING_NAMES.get(model.config.model_type) or ""
     tokenizer = tokenizer_class_from_name(name) or PreTrainedTokenizerBase
     return "token_type_ids" in (checkpoint.tokenizer.model_input_names or tokenizer.model_input_names)
+
+
+def _take_over_output() -> None:
+    """Transformers draws bars and has a log handler of its own; its lines shall go the way of all others."""
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_default_handler()
+    logging.enable_propagation()
 
 
 def _unread(key: str, head: Head) -> bool:

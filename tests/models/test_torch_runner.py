@@ -16,7 +16,7 @@ from app.errors import DeviceLost, DeviceUnavailable, ModelError, OutOfMemory
 from app.models import cli
 from app.models.runner import Task, TextInput
 from app.models.torch_runner import TorchRunner
-from tests.checkpoints import EMOTIONS, MAX_TOKENS
+from tests.checkpoints import EMOTIONS, MAX_TOKENS, edit_json
 from tests.models.conftest import MIXED, Load, Make
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -55,6 +55,16 @@ def test_a_folder_without_a_manifest_is_served_with_a_warning(
         ("WARNING", "model_finding")
     ]
     assert "has no vitrine-manifest.json" in vars(caplog.records[0])["finding"]
+
+
+def test_transformers_lines_go_the_way_of_all_others(
+    made: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(made("embedder"), tmp_path / "model"))
+    edit_json(folder / "config.json", eos_token_id=10**6)  # of which Transformers warns
+    TorchRunner(folder, name="a-model", threads=1).load()
+    assert any(record.name.startswith("transformers.") for record in caplog.records)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("family", ["roberta", "xlm-roberta"])
