@@ -89,6 +89,19 @@ async def test_answers_with_the_rows_and_tells_the_whole_story(
     assert sum(stages.values()) <= record.finished - record.arrived
 
 
+async def test_the_permit_holds_the_real_number_of_tokens(
+    inference: Inference, batcher: Batcher, runner: FakeRunner, admission: Admission, until: Until
+) -> None:
+    runner.hold.clear()
+    async with serving(batcher):
+        request = asyncio.create_task(ask(inference, "three short words", "one"))
+        await until(lambda: batcher.snapshot().executing_inputs == 2)
+        assert admission.tokens == 4
+        runner.hold.set()
+        await request
+    assert admission.tokens == 0
+
+
 async def test_truncation_is_counted(
     inference: Inference, batcher: Batcher, observer: RecordingObserver
 ) -> None:
