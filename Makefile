@@ -11,7 +11,7 @@ export PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test bench check format lock lock-check clean venv dev clients model system
+.PHONY: help serve test bench check format generate mutate-rules lock lock-check clean venv dev clients model system
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ check: dev ## Lint, check the format and the types
 format: dev ## Format the code and mend what can be mended
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+generate: dev ## Write rules and their tests from monitoring/slo.yaml
+	.venv/bin/python -m monitoring.generate
+
+mutate-rules: system dev ## Break each alert in turn and see whether the rule tests notice (some 15 minutes)
+	.venv/bin/python -m monitoring.mutate $(ARGS)
 
 lock: dev ## Write the locks from pyproject.toml (ARGS=--upgrade raises versions)
 	scripts/lock.sh $(ARGS)
