@@ -303,4 +303,9 @@ async def test_it_fits_a_telephone(browser: Browser, service: Running) -> None:
         await visit.page.goto(service.ops_url + path)
         await visit.picture(f"telephone-{path[1:4]}")
         assert await visit.page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE["width"]
+        for part in await visit.page.locator("#slowest .id, #slowest .bar").all():
+            box = await part.bounding_box()
+            assert box
+            assert box["width"] > 60
+            assert box["x"] + box["width"] <= TELEPHONE["width"]
     await context.close()

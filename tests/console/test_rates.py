@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from app.console.rates import SECONDS, Rates
+from app.console.state import _history
 from app.observer import STAGES
 from tests.console.facts import NOW, Teller
 
@@ -86,3 +87,13 @@ def test_a_stage_that_no_request_came_to_has_no_quantiles(rates: Rates, tell: Te
     found = {quantiles.stage: quantiles for quantiles in rates.quantiles(NOW)}
     assert (found["compute"].count, found["compute"].p99) == (0, None)
     assert found["tokenize"].count == 1
+
+
+def test_a_column_of_the_history_moves_as_a_whole(rates: Rates, tell: Teller) -> None:
+    tell.exchange("first of a column", NOW, status=500)
+    tell.exchange("last of it", NOW + 4, status=404)
+    for seconds in range(4, SECONDS - 10):
+        columns = _history(rates.counts(NOW + seconds), NOW + seconds)
+        assert len(columns) == SECONDS // 5
+        column = columns[-1 - seconds // 5]
+        assert (column.requests, column.failed, column.refused) == (2, 1, 1)
