@@ -6,6 +6,7 @@ promise made to those who are in.
 """
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,6 +18,9 @@ BYTES_PER_TOKEN = 4
 
 MARGIN = 1.5
 """A prediction must fit this many times into the time that a request has, since it may be wrong."""
+
+MEMORY = 0.98
+"""The weight of the past per request, in how wrong predictions were: about the last fifty count."""
 
 HOPELESS = 2.0
 """A request is hopeless if its own work is predicted to take this many times the time that it has left."""
@@ -37,13 +41,18 @@ class AdmissionLimits:
 class Permit:
     """The right to have so much work in the server; given back on leaving the `with` block."""
 
-    __slots__ = ("_admission", "inputs", "size", "tokens")
+    __slots__ = ("_admission", "admitted", "inputs", "predicted", "size", "tokens")
 
-    def __init__(self, admission: "Admission", inputs: int, tokens: int, size: int) -> None:
+    def __init__(
+        self, admission: "Admission", inputs: int, tokens: int, size: int, predicted: float, admitted: float
+    ) -> None:
         self._admission = admission
         self.inputs = inputs
         self.tokens = tokens
         self.size = size
+        self.predicted = predicted
+        """The seconds that it was thought to take, waiting and own work."""
+        self.admitted = admitted
 
     def counted(self, tokens: int) -> None:
         """Put the real number of tokens in the place of the estimate."""
@@ -68,6 +77,7 @@ class Admission:
         *,
         ahead_of: Callable[[int], tuple[int, int]],
         predict: Callable[[int, int], float],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`ahead_of` and `predict` are the batcher's: what a newcomer waits for, and the seconds it takes."""
         self.limits = limits
@@ -76,6 +86,9 @@ class Admission:
         self.size = 0
         self._ahead_of = ahead_of
         self._predict = predict
+        self._clock = clock
+        self._seconds_predicted = 0.0
+        self._seconds_taken = 0.0
 
     def admit(self, sizes: list[int], max_tokens_per_input: int, seconds_left: float) -> Permit:
         """Let in a request with inputs of `sizes` bytes, which has `seconds_left` until its deadline.
@@ -104,24 +117,32 @@ class Admission:
                 wait = self._predict(self.tokens, self.inputs)
                 raise self._overloaded(f"queue_{name}", wait * (used - limit) / used)
         wait = self._predict(*self._ahead_of(tokens))
-        excess = max(wait - limits.max_wait, MARGIN * (wait + own) - seconds_left)
+        excess = max(wait - limits.max_wait, MARGIN * self._optimism() * (wait + own) - seconds_left)
         if self.inputs and excess > 0:
             raise self._overloaded("wait", excess)
 
         self.inputs += inputs
         self.tokens += tokens
         self.size += size
-        return Permit(self, inputs, tokens, size)
+        return Permit(self, inputs, tokens, size, wait + own, self._clock())
 
     def give_back(self, permit: Permit) -> None:
         """Called once by the permit itself."""
         self.inputs -= permit.inputs
         self.tokens -= permit.tokens
         self.size -= permit.size
+        self._seconds_predicted = MEMORY * self._seconds_predicted + permit.predicted
+        self._seconds_taken = MEMORY * self._seconds_taken + self._clock() - permit.admitted
 
     def backlog_seconds(self) -> float:
         """Predicted seconds to finish all admitted work."""
         return self._predict(self.tokens, self.inputs)
+
+    def _optimism(self) -> float:
+        """How many times longer requests took of late than predicted, at least 1; long ones weigh more."""
+        if not self._seconds_predicted:
+            return 1.0
+        return max(1.0, self._seconds_taken / self._seconds_predicted)
 
     def _refuse_too_large(self, inputs: int, tokens: int, size: int) -> None:
         limits = self.limits

@@ -6,6 +6,7 @@ worker takes at once what waits. If a worker dies or hangs, every job fails and 
 
 import asyncio
 import itertools
+import math
 import time
 from bisect import insort
 from collections import Counter
@@ -15,7 +16,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-from app.batching import BatchLimits, Release, take_batch
+from app.batching import BatchLimits, Reason, Release, take_batch
 from app.costs import CostModel
 from app.errors import DeadlineExceeded, InferenceFailed, VitrineError, WorkerDied
 from app.isolation import Run, run_isolated
@@ -98,6 +99,8 @@ class Batcher:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._batch_ids = itertools.count(1)
         self._dead: WorkerDied | None = None
+        # The inputs of a batch when more wait than go into it: fewer than the limit, as lengths are unlike.
+        self._crowded_size = float(limits.max_inputs)
         self._heartbeat = time.monotonic()
         self._last_success: float | None = None
 
@@ -138,7 +141,7 @@ class Batcher:
 
     def predict(self, tokens: int, inputs: int) -> float:
         """Seconds until all workers together have done that much work, at the measured speed."""
-        batches = max(-(-tokens // self.limits.max_tokens), -(-inputs // self.limits.max_inputs))
+        batches = max(math.ceil(tokens / self.limits.max_tokens), math.ceil(inputs / self._crowded_size))
         return self.costs.predict(tokens, batches) / self.workers
 
     def snapshot(self) -> Snapshot:
@@ -207,6 +210,8 @@ class Batcher:
             self._last_success = finished
         if not failed:  # A batch that was split ran more than once and would teach a wrong cost.
             self.costs.observe(tokens, finished - started)
+            if release.reason is not Reason.DRAINED:
+                self._crowded_size += (len(batch) - self._crowded_size) / 10
         jobs = Counter(place.job for place in batch)
         record = BatchRecord(
             id=next(self._batch_ids),

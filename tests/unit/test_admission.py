@@ -26,9 +26,21 @@ def line() -> Line:
     return Line()
 
 
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def admission(line: Line) -> Admission:
-    return Admission(LIMITS, ahead_of=line.ahead_of, predict=line.predict)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def admission(line: Line, clock: Clock) -> Admission:
+    return Admission(LIMITS, ahead_of=line.ahead_of, predict=line.predict, clock=clock)
 
 
 def test_permits_are_given_back_however_the_block_ends(admission: Admission) -> None:
@@ -89,6 +101,20 @@ def test_refuses_what_would_not_be_done_by_its_own_deadline(admission: Admission
     line.tokens = 100
     with pytest.raises(Overloaded):
         admission.admit([4], LONGEST, 0.5)
+
+
+def test_learns_from_predictions_that_were_too_good(admission: Admission, line: Line, clock: Clock) -> None:
+    admission.admit([4], LONGEST, 10.0)
+    line.tokens = 100
+    for _ in range(20):
+        with admission.admit([4], LONGEST, 10.0):
+            clock.now += 4.0  # about one second was predicted
+    with pytest.raises(Overloaded):
+        admission.admit([4], LONGEST, 5.0)
+    for _ in range(200):
+        with admission.admit([4], LONGEST, 10.0):
+            clock.now += 0.5
+    admission.admit([4], LONGEST, 2.0)
 
 
 def test_a_request_that_alone_takes_longer_than_its_deadline_is_told_so(admission: Admission) -> None:
