@@ -124,8 +124,8 @@ async def test_five_times_too_much_costs_the_surplus_only(
     start: Start, minilm: Path, corpus: list[str]
 ) -> None:
     seconds = float(os.environ.get("OVERLOAD_SECONDS", "30"))
-    deadline = 2.0
-    server = start(APP_MODEL=str(minilm), APP_REQUEST_TIMEOUT=str(deadline)).wait_until_ready()
+    server = start(APP_MODEL=str(minilm)).wait_until_ready()
+    deadline = 10.0  # the default of APP_REQUEST_TIMEOUT
     await peak(server, corpus[::7], 2)
     unloaded = await peak(server, corpus[::3], 6)
     resident = server.resident_bytes()
@@ -163,9 +163,8 @@ async def test_five_times_too_much_costs_the_surplus_only(
     print(f"statuses {statuses}, p99 in s {p99}, memory {growth:+.0f} MiB")
     # On a quiet machine nobody is late, refusals take some milliseconds, and the ratio is about 1. These bounds
     # leave room for a noisy one; what they catch is a server that accepts more than it can do.
-    assert set(took) <= {200, 429, 504}
-    assert len(took.get(504, [])) < 0.02 * len(took[200])
+    assert set(took) == {200, 429}
+    assert p99[200] < deadline
     assert np.median(took[429]) < 0.1
-    assert np.quantile(took[200], 0.95) < deadline
     assert growth < 150
     assert good > 0.6 * unloaded
