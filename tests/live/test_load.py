@@ -161,7 +161,7 @@ async def test_five_times_too_much_costs_the_surplus_only(
     statuses = {status: len(times) for status, times in took.items()}
     print(f"\npeak {unloaded:.0f}/s; at five times that {good:.0f}/s good ({good / unloaded:.2f})")
     print(f"statuses {statuses}, p99 in s {p99}, memory {growth:+.0f} MiB")
-    # On a quiet machine nobody is late, refusals take some milliseconds, and the ratio is about 1. These bounds
+    # On a quiet machine refusals take some milliseconds, and the ratio is about 1. These bounds
     # leave room for a noisy one; what they catch is a server that accepts more than it can do.
     assert set(took) == {200, 429}
     assert p99[200] < deadline
