@@ -86,7 +86,8 @@ def create_app(
         registry, model=settings.public_name, max_batch_inputs=settings.batching.max_inputs
     )
     ring, rates = Ring(), Rates()
-    observer = FanOut([*tracing.observers, metrics, ring, rates, observer or LogObserver()])
+    logs = LogObserver(sample_ratio=settings.telemetry.log_sample_ratio, slow=settings.telemetry.log_slow)
+    observer = FanOut([*tracing.observers, metrics, ring, rates, observer or logs])
     batcher = Batcher(
         runner.run,
         BatchLimits(settings.batching.max_inputs, settings.max_batch_tokens, settings.batching.max_padding),

@@ -50,6 +50,13 @@ class Telemetry(Group):
     flush_timeout: Seconds = Field(
         3, description="Seconds for the last spans to reach the collector when the process ends."
     )
+    log_sample_ratio: float = Field(
+        1,
+        ge=0,
+        le=1,
+        description="The share of requests that went well to log; the next line counts the others.",
+    )
+    log_slow: Seconds = Field(1, description="Seconds from which on a request is logged in any case.")
     gpu_interval: Seconds = Field(5, description="Seconds between two looks at the GPUs.")
     gpu_deadline: Seconds = Field(2, description="Seconds after which a GPU's driver counts as hung.")
 

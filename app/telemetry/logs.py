@@ -4,6 +4,7 @@ Event names are static and facts are keywords, so that a log store can index the
 """
 
 import logging
+import random
 import sys
 from typing import Any, TextIO
 
@@ -28,9 +29,16 @@ def configure_logs(level: str, log_format: str, stream: TextIO = sys.stdout) -> 
     ]
     render: list[Processor]
     if log_format == "json":
-        render = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_to_json)]
+        # Without the frames' local variables, which hold what people sent.
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        render = [
+            structlog.processors.ExceptionRenderer(tracebacks),
+            _without_request_errors_values,
+            structlog.processors.JSONRenderer(_to_json),
+        ]
     else:
-        render = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        plain = structlog.dev.plain_traceback
+        render = [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*shared, *render],
@@ -61,14 +69,29 @@ def _static_event(_logger: WrappedLogger, _name: str, event: EventDict) -> Event
     return event
 
 
-class LogObserver:
-    """One canonical `request` line for each HTTP exchange."""
+def _without_request_errors_values(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """The message of an error that ended a request may quote it; its type and place tell enough."""
+    if event.get("logger") == "uvicorn.error":
+        for error in event.get("exception", ()):
+            error["exc_value"] = ""
+    return event
 
-    def __init__(self) -> None:
+
+class LogObserver:
+    """One canonical `request` line for each HTTP exchange, or for a share of those that went well."""
+
+    def __init__(self, *, sample_ratio: float = 1.0, slow: float = 1.0) -> None:
+        """A line is left out only if the request went well and took less than `slow` seconds."""
         self._log = structlog.get_logger()
+        self._sample_ratio = sample_ratio
+        self._slow = slow
+        self._left_out = 0
 
     def http_finished(self, record: HttpRecord) -> None:
         """Write the line: warnings for the server's own failures, info for the rest."""
+        if self._leaves_out(record):
+            self._left_out += 1
+            return
         facts: dict[str, Any] = {
             "request_id": record.request_id,
             "method": record.method,
@@ -80,8 +103,16 @@ class LogObserver:
             facts |= {"trace_id": record.trace_id, "span_id": record.span_id}
         if inference := record.inference:
             facts |= _inference_facts(inference)
+        if self._left_out:
+            facts["left_out"] = self._left_out
+            self._left_out = 0
         write = self._log.warning if record.status >= 500 else self._log.info
         write("request", **facts)
+
+    def _leaves_out(self, record: HttpRecord) -> bool:
+        if self._sample_ratio >= 1 or record.status >= 400 or record.finished - record.started >= self._slow:
+            return False
+        return random.random() >= self._sample_ratio  # noqa: S311 - nobody gains by guessing it
 
     def request_finished(self, record: RequestRecord) -> None:
         """Waits for `http_finished`, which carries the record."""
