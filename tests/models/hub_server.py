@@ -22,7 +22,9 @@ class FakeHub:
     files: dict[str, bytes]
     url: str = ""
     cut_after: dict[str, int] = field(default_factory=dict)
-    """By file: the connection is closed after so many bytes, each time."""
+    """By file: the connection is closed after so many bytes."""
+    cuts: int = 1000
+    """How often."""
     instead: dict[str, bytes] = field(default_factory=dict)
     """By file: what is sent in its place, with the right file's metadata."""
     downloads: list[tuple[str, str | None]] = field(default_factory=list)
@@ -98,7 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         if with_body:
-            end = self.hub.cut_after.get(name, len(body))
+            end = self.hub.cut_after.get(name, len(body)) if self.hub.cuts else len(body)
+            self.hub.cuts -= end < len(body)
             self.wfile.write(body[start:end])
             self.close_connection = end < len(body)
 
