@@ -11,13 +11,17 @@ export PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test bench check format generate mutate-rules lock lock-check clean venv dev clients model system
+.PHONY: help serve stack test bench check format generate mutate-rules lock lock-check clean venv dev clients model system
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: venv model ## Serve all-MiniLM-L6-v2, after installing what that needs
 	@APP_MODEL='$(APP_MODEL)' exec .venv/bin/python -m app serve
+
+stack: dev model ## Serve it with Prometheus, Alertmanager and the rules, on loopback (ARGS=--help)
+	@scripts/system-programs.sh prometheus prometheus-alertmanager
+	@APP_MODEL='$(APP_MODEL)' exec .venv/bin/python -m monitoring.stack $(ARGS)
 
 test: system dev clients model ## Run the tests, after installing what they need
 	.venv/bin/python -m pytest -m 'not bench' --cov $(ARGS)
@@ -36,8 +40,9 @@ format: dev ## Format the code and mend what can be mended
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-generate: dev ## Write rules and their tests from monitoring/slo.yaml
+generate: dev ## Write rules, their tests and the dashboards from monitoring/slo.yaml
 	.venv/bin/python -m monitoring.generate
+	.venv/bin/python -m monitoring.grafana.generate
 
 mutate-rules: system dev ## Break each alert in turn and see whether the rule tests notice (some 15 minutes)
 	.venv/bin/python -m monitoring.mutate $(ARGS)
