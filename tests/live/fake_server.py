@@ -24,7 +24,10 @@ class FaultyRunner(FakeRunner):
 
 
 if __name__ == "__main__":
-    app.main.create_app = partial(
-        app.main.create_app, runner=FaultyRunner(start=0.001, device=os.environ.get("FAKE_DEVICE", "cpu"))
+    runner = FaultyRunner(
+        start=0.001,
+        per_token=float(os.environ.get("FAKE_SECONDS_PER_TOKEN", "0")),
+        device=os.environ.get("FAKE_DEVICE", "cpu"),
     )
+    app.main.create_app = partial(app.main.create_app, runner=runner)
     run_to_exit(["serve"])
