@@ -21,7 +21,7 @@ REASONS = {
     "drained": "took all that waited",
     "max_inputs": "full, by inputs",
     "max_tokens": "full, by tokens",
-    "lengths": "the rest was too unlike in length",
+    "lengths": "the rest was unlike in length",
 }
 KEPT = {"latest": LATEST, "slowest": SLOWEST, "minutes": MINUTES, "failed": FAILED}
 
@@ -38,6 +38,7 @@ def environment() -> Environment:
     )
     templates.filters |= {
         "ms": milliseconds,
+        "three_digits": three_digits,
         "count": count,
         "percent": percent,
         "duration": duration,
@@ -61,6 +62,11 @@ def environment() -> Environment:
 def milliseconds(seconds: float | None, digits: int = 1) -> str:
     """`1,234.5`."""
     return NOTHING if seconds is None else f"{seconds * 1000:,.{digits}f}"
+
+
+def three_digits(seconds: float | None) -> str:
+    """Milliseconds, as exact as a quantile is: `0.12`, `12.3`, `1,234`."""
+    return milliseconds(seconds, 2 if (seconds or 0) < 0.01 else 1 if (seconds or 0) < 0.1 else 0)
 
 
 def count(number: float, digits: int = 0) -> str:
