@@ -14,8 +14,8 @@ from itertools import chain, islice
 from app.errors import Outcome
 from app.observer import BatchRecord, HttpRecord, RequestRecord, Stages
 
-# Memory: 2.3 MB of ordinary requests; 51 MB if each rode in as many and as full batches as are kept, none of them
-# shared, and all ids were 128 characters long. A test holds both.
+# Memory: 2.3 MB of ordinary requests; 51 MB if each rode in as many and as full batches as are kept, none of
+# them shared, and all ids were 128 characters long. A test holds both.
 LATEST = 2048
 FAILED = 128
 """Of the server's failures, and again of what it refused."""
