@@ -17,6 +17,8 @@ from tests.texts import texts
 
 pytestmark = [pytest.mark.live, pytest.mark.anyio]
 EMBEDDINGS = "/v1/embeddings"
+# On a slow machine a queue of these tests takes long: there they ask for the answers, not for their speed.
+PATIENT = {"APP_ADMISSION__MAX_WAIT": "60", "APP_REQUEST_TIMEOUT": "60", "APP_DRAIN_TIMEOUT": "60"}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ async def ask_all(port: int, corpus: list[str], concurrency: int) -> list[Reply]
 async def test_1000_texts_of_64_clients_each_get_their_own_vector(
     start: Start, minilm: Path, corpus: list[str], reference: NDArray[np.float32]
 ) -> None:
-    server = start(APP_MODEL=str(minilm)).wait_until_ready()
+    server = start(APP_MODEL=str(minilm), **PATIENT).wait_until_ready()
     replies = await ask_all(server.port, corpus, concurrency=64)
     assert Counter(reply.status for reply in replies) == {200: 1000}
     answers = np.array([reply.floats() for reply in replies])
@@ -64,9 +66,7 @@ async def test_1000_texts_of_64_clients_each_get_their_own_vector(
 async def test_sigterm_under_load_loses_nothing_that_was_accepted(
     start: Start, minilm: Path, corpus: list[str], reference: NDArray[np.float32]
 ) -> None:
-    server = start(
-        APP_MODEL=str(minilm), APP_ADMISSION__MAX_WAIT="60", APP_REQUEST_TIMEOUT="60", APP_DRAIN_TIMEOUT="60"
-    ).wait_until_ready()
+    server = start(APP_MODEL=str(minilm), **PATIENT).wait_until_ready()
     answered: dict[str, tuple[int, Reply]] = {}
     refused = 0
     numbers = iter(range(2000))
