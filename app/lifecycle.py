@@ -1,6 +1,7 @@
 """From loading to serving, and the canary that keeps asking whether the model still answers."""
 
 import asyncio
+import gc
 import logging
 import time
 from concurrent.futures import Executor
@@ -71,6 +72,9 @@ class Lifecycle:
             for inputs in (1, min(8, self._batcher.limits.max_inputs)):
                 await self._probe(words=words, inputs=inputs)
         self.load_seconds = time.monotonic() - started
+        # What is here by now stays: a collection that looked at all of it would stop the loop for 100 ms.
+        gc.collect()
+        gc.freeze()
         self._health.move(Phase.SERVING, "the model answers")
         logger.info("model_ready", extra={"seconds": round(self.load_seconds, 3)})
         ready.set()
