@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright, expect
 
 from app.errors import DeviceLost
+from tests.console.conftest import TRACES
 from tests.fakes import FAIL, FakeRunner
 from tests.running import Running
 
@@ -78,21 +80,30 @@ async def visit(desktop: BrowserContext, service: Running) -> Visit:
     return Visit(await desktop.new_page(), service.ops_url)
 
 
-async def traffic(service: Running) -> None:
-    """Requests of several kinds, some together in a batch."""
-    embeds = [
-        service.embed(
-            *[" ".join(["word"] * (1 + 7 * number))] * (1 + number % 3), x_request_id=f"shop-{number:02}"
-        )
-        for number in range(16)
+async def traffic(service: Running, runner: FakeRunner) -> None:
+    """One request alone in its batch; behind it several, that share batches; and two that go wrong."""
+    runner.hold.clear()
+    alone = asyncio.create_task(service.embed("first", x_request_id="alone"))
+    await asyncio.sleep(0.2)
+    names = [f"shop-{number:02}" for number in range(16)]
+    behind = [
+        asyncio.create_task(service.embed(*["three short words"] * (1 + number % 3), x_request_id=name))
+        for number, name in enumerate(names)
     ]
-    await asyncio.gather(*embeds, service.embed(FAIL, x_request_id="bad"))
+    async with asyncio.timeout(5):
+        while service.app.batcher.snapshot().queued_inputs < 31:
+            await asyncio.sleep(0.01)
+    runner.hold.set()
+    await asyncio.gather(alone, *behind)
+    await service.embed(FAIL, x_request_id="bad")
     await service.client.post("/v1/embeddings", json={"input": 5}, headers={"x-request-id": "wrong"})
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_page_is_clean_and_legible(browser: Browser, service: Running, scheme: str) -> None:
-    await traffic(service)
+async def test_the_page_is_clean_and_legible(
+    browser: Browser, service: Running, scheme: str, runner: FakeRunner
+) -> None:
+    await traffic(service, runner)
     context = await browser.new_context(color_scheme=scheme, viewport=DESKTOP)  # type: ignore[arg-type]
     visit = Visit(await context.new_page(), service.ops_url)
     await visit.goto()
@@ -144,8 +155,10 @@ CONTRASTS = """() => {
 }"""
 
 
-async def test_a_request_is_found_by_its_id_and_by_its_trace(service: Running, visit: Visit) -> None:
-    await traffic(service)
+async def test_a_request_is_found_by_its_id_and_by_its_trace(
+    service: Running, visit: Visit, runner: FakeRunner
+) -> None:
+    await traffic(service, runner)
     answer = await service.embed("needle", x_request_id="needle")
     for text in ("needle", answer.headers["x-trace-id"]):
         await visit.goto()
@@ -155,8 +168,25 @@ async def test_a_request_is_found_by_its_id_and_by_its_trace(service: Running, v
     visit.assert_clean()
 
 
-async def test_the_waterfall_shows_each_stage_where_it_was(service: Running, visit: Visit) -> None:
-    await traffic(service)
+async def test_an_exemplar_of_the_metrics_leads_to_its_request(service: Running, visit: Visit) -> None:
+    await service.embed("the one request", x_request_id="the-example")
+    openmetrics = {"accept": "application/openmetrics-text"}
+    metrics = (await service.client.get(f"{service.ops_url}/metrics", headers=openmetrics)).text
+    exemplars = re.findall(r'stage="compute".* # \{trace_id="([0-9a-f]{32})"\}', metrics)
+    assert len(exemplars) == 1
+    await visit.goto()
+    await visit.page.get_by_label("Request or trace id").fill(exemplars[0])
+    await visit.page.keyboard.press("Enter")
+    await expect(visit.page.get_by_role("heading", level=1)).to_have_text("the-example")
+    await expect(visit.page.get_by_role("link", name=exemplars[0])).to_have_attribute(
+        "href", TRACES.replace("{trace_id}", exemplars[0])
+    )
+
+
+async def test_the_waterfall_shows_each_stage_where_it_was(
+    service: Running, visit: Visit, runner: FakeRunner
+) -> None:
+    await traffic(service, runner)
     await visit.goto("/requests/shop-05")
     rows = visit.page.locator(".waterfall tbody tr:not(.part)")
     assert await rows.locator("th").all_inner_texts() == [
@@ -267,7 +297,7 @@ async def test_a_server_that_is_gone_leaves_its_last_page_marked_as_old(
 
 
 async def test_a_failed_server_says_so_first(service: Running, visit: Visit, runner: FakeRunner) -> None:
-    await traffic(service)
+    await traffic(service, runner)
     runner.dies_of = DeviceLost("The GPU fell off the bus: restart the process.")
     await service.embed("one", x_request_id="last")
     async with asyncio.timeout(5):
@@ -280,8 +310,8 @@ async def test_a_failed_server_says_so_first(service: Running, visit: Visit, run
     await expect(visit.page.locator("#failed")).to_contain_text("worker_died")
 
 
-async def test_it_works_without_scripts(browser: Browser, service: Running) -> None:
-    await traffic(service)
+async def test_it_works_without_scripts(browser: Browser, service: Running, runner: FakeRunner) -> None:
+    await traffic(service, runner)
     context = await browser.new_context(java_script_enabled=False)
     visit = Visit(await context.new_page(), service.ops_url)
     await visit.goto()
@@ -295,8 +325,8 @@ async def test_it_works_without_scripts(browser: Browser, service: Running) -> N
     await context.close()
 
 
-async def test_it_fits_a_telephone(browser: Browser, service: Running) -> None:
-    await traffic(service)
+async def test_it_fits_a_telephone(browser: Browser, service: Running, runner: FakeRunner) -> None:
+    await traffic(service, runner)
     context = await browser.new_context(viewport=TELEPHONE, color_scheme="dark")
     visit = Visit(await context.new_page(), service.ops_url)
     for path in ("/", "/requests/shop-05", "/requests/unknown-" + "x" * 110):
