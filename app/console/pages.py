@@ -20,7 +20,7 @@ from app.console.waterfall import document, stage_bars
 
 STATIC = Path(__file__).parent / "static"
 
-LATEST, SLOWEST, FAILED, BATCHES = 25, 10, 15, 8
+LATEST, SLOWEST, FAILED, BATCHES = 20, 10, 12, 8
 """Rows of the overview's tables."""
 FRESH = 0.5
 """Seconds for which the overview is not made anew, however many look at it."""
