@@ -87,7 +87,7 @@ class HttpTelemetry:
 
 def _new_id() -> str:
     """128 random bits, as in a UUID but without asking the kernel: they need not be hard to guess."""
-    return f"{random.getrandbits(128):032x}"  # noqa: S311 - see above
+    return f"{random.getrandbits(128):032x}"
 
 
 def _given(headers: list[tuple[bytes, bytes]]) -> tuple[str | None, bytes | None]:
