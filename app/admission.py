@@ -22,6 +22,8 @@ MARGIN = 1.5
 MEMORY = 0.98
 """The weight of the past per request, in how wrong predictions were: about the last fifty count."""
 
+MOST_OPTIMISTIC = 2.0
+
 HOPELESS = 2.0
 """A request is hopeless if its own work is predicted to take this many times the time that it has left."""
 
@@ -139,10 +141,13 @@ class Admission:
         return self._predict(self.tokens, self.inputs)
 
     def _optimism(self) -> float:
-        """How many times longer requests took of late than predicted, at least 1; long ones weigh more."""
+        """How many times longer requests took of late than predicted; long ones weigh more.
+
+        Between 1 and `MOST_OPTIMISTIC`: where little is predicted, what else a request takes is many times that.
+        """
         if not self._seconds_predicted:
             return 1.0
-        return max(1.0, self._seconds_taken / self._seconds_predicted)
+        return min(MOST_OPTIMISTIC, max(1.0, self._seconds_taken / self._seconds_predicted))
 
     def _refuse_too_large(self, inputs: int, tokens: int, size: int) -> None:
         limits = self.limits

@@ -117,6 +117,17 @@ def test_learns_from_predictions_that_were_too_good(admission: Admission, line: 
     admission.admit([4], LONGEST, 2.0)
 
 
+def test_short_requests_that_take_a_little_longer_close_no_doors(
+    admission: Admission, line: Line, clock: Clock
+) -> None:
+    admission.admit([4], LONGEST, 10.0)
+    for _ in range(100):
+        with admission.admit([4], LONGEST, 10.0):
+            clock.now += 2.0  # a hundred times the 0.02 s that were predicted
+    line.tokens = 150
+    admission.admit([4], LONGEST, 10.0)
+
+
 def test_a_request_that_alone_takes_longer_than_its_deadline_is_told_so(admission: Admission) -> None:
     with pytest.raises(DeadlineExceeded, match="x-request-timeout-ms"):
         admission.admit([400], LONGEST, 0.2)
