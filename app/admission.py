@@ -143,7 +143,7 @@ class Admission:
     def _optimism(self) -> float:
         """How many times longer requests took of late than predicted; long ones weigh more.
 
-        Between 1 and `MOST_OPTIMISTIC`: where little is predicted, what else a request takes is many times that.
+        Between 1 and `MOST_OPTIMISTIC`: where little is predicted, what else a request takes is a multiple.
         """
         if not self._seconds_predicted:
             return 1.0

@@ -110,7 +110,7 @@ def test_learns_from_predictions_that_were_too_good(admission: Admission, line: 
         with admission.admit([4], LONGEST, 10.0):
             clock.now += 4.0  # about one second was predicted
     with pytest.raises(Overloaded):
-        admission.admit([4], LONGEST, 5.0)
+        admission.admit([4], LONGEST, 2.5)
     for _ in range(200):
         with admission.admit([4], LONGEST, 10.0):
             clock.now += 0.5
