@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from monitoring.grafana.alerts import Alert
-from monitoring.grafana.board import NAMESPACE, POD, Row, board
+from monitoring.grafana.board import NAMESPACE_OF_OBJECTS, POD, Row, board
 from monitoring.grafana.panels import GREEN, GREY, RED, Query, State, bad_above, graph, listing, states
 from monitoring.grafana.queries import OF_NAMESPACE, OF_PODS, OF_SERVICE, increase, rate, series, total
 from monitoring.slo import Slo
@@ -31,7 +31,7 @@ def dashboard(slo: Slo, alerts: Mapping[str, Alert]) -> Dashboard:
         UID,
         "Autoscaling and pods",
         "The autoscaler, the replicas, and what the pods use of what they may.",
-        [NAMESPACE, POD],
+        [NAMESPACE_OF_OBJECTS, POD],
         [_autoscaler(slo, alerts), _pods(alerts), _resources(alerts)],
         slo,
     )
@@ -45,8 +45,8 @@ def _autoscaler(slo: Slo, alerts: Mapping[str, Alert]) -> Row:
             graph(
                 "Saturation and target",
                 "What the autoscaler sees and aims at. It adds replicas while the average stays above "
-                f"{target}, the lower dashed line; above 1 answers come late, and it was too slow or has "
-                "reached its maximum.",
+                f"{100 * target:g} %, the lower dashed line; above 100 % answers come late, and it was too "
+                "slow or has reached its maximum.",
                 Query(f"avg({series('inference_saturation_ratio', OF_SERVICE, OF_NAMESPACE)})", "average"),
                 unit=units.PercentUnit,
                 limits=bad_above(alerts["SaturationHigh"].threshold or 1, near=float(target)),

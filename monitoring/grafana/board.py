@@ -44,19 +44,25 @@ class Variable:
     label: str
     metric: str
     matchers: tuple[str, ...] = ()
+    first: str | None = None
 
     def build(self) -> dashboard.QueryVariable:
-        """Several of them can be chosen; all of them are at first, and series without the label too."""
+        """Several can be chosen; at first `first`, or else all and what lacks the label."""
         values = f"label_values({series(self.metric, *self.matchers)}, {self.label})"
         variable = dashboard.QueryVariable(self.name).label(self.name.capitalize()).query(values)
         variable.datasource(DATASOURCE).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-        variable.sort(VariableSort.ALPHABETICAL_ASC).multi(True).include_all(True).all_value(".*")
+        variable.sort(VariableSort.ALPHABETICAL_ASC).multi(True)
+        if self.first:
+            return variable.current(VariableOption(selected=True, text=self.first, value=self.first))
+        variable.include_all(True).all_value(".*")
         return variable.current(VariableOption(selected=True, text="All", value="$__all"))
 
 
 NAMESPACE = Variable("namespace", "namespace", "up", (OF_SERVICE,))
 INSTANCE = Variable("instance", "instance", "up", (OF_SERVICE, OF_NAMESPACE))
 MODEL = Variable("model", "model_name", "inference_model_ready", (OF_SERVICE, OF_NAMESPACE))
+# Of the cluster's objects, all would be those of strangers too.
+NAMESPACE_OF_OBJECTS = Variable("namespace", "namespace", "up", (OF_SERVICE,), first="vitrine")
 POD = Variable("pod", "pod", "kube_pod_start_time", (OF_NAMESPACE,))
 
 

@@ -167,8 +167,8 @@ def _queue(slo: Slo, alerts: Mapping[str, Alert]) -> Row:
             graph(
                 "Saturation",
                 "Predicted time to finish all admitted work, divided by the wait that the objective allows. "
-                f"Above {slo.saturation.autoscaler_target} the autoscaler adds instances, above 1 answers "
-                "come late.",
+                f"Above {100 * slo.saturation.autoscaler_target:g} % the autoscaler adds instances, above "
+                "100 % answers come late.",
                 Query(
                     series("inference_saturation_ratio", OF_INSTANCES),
                     "{{instance}}",

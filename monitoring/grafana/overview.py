@@ -181,6 +181,7 @@ def _budget(slo: Slo, alerts: Mapping[str, Alert]) -> Row:
                 width=12,
                 limits=burn_limits,
                 alert=alerts["AvailabilityBudgetBurn"],
+                orders_of_magnitude=True,
             ),
             graph(
                 "Budget left",
@@ -234,8 +235,9 @@ def _causes(slo: Slo, alerts: Mapping[str, Alert]) -> Row:
             graph(
                 "Saturation",
                 "Predicted time to finish all admitted work, divided by the wait that the objective allows "
-                f"({promql(slo.allowed_wait)}). The autoscaler aims at {target}; above 1 answers come late "
-                "and requests are refused. One instance far above the average: load is spread unevenly.",
+                f"({promql(slo.allowed_wait)}). The autoscaler aims at {100 * target:g} %; above 100 % "
+                "answers come late and requests are refused. One instance far above the average: load is "
+                "spread unevenly.",
                 Query(f"avg({series('inference_saturation_ratio', OF_SERVICE)})", "average"),
                 Query(f"max({series('inference_saturation_ratio', OF_SERVICE)})", "busiest instance"),
                 unit=units.PercentUnit,

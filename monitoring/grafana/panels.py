@@ -21,6 +21,7 @@ from grafana_foundation_sdk.models.common import (
     GraphThresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
+    ScaleDistribution,
     SortOrder,
     StackingMode,
     TooltipDisplayMode,
@@ -96,6 +97,7 @@ def graph(
     alert: Alert | None = None,
     stacked: bool = False,
     top: float | None = None,
+    orders_of_magnitude: bool = False,
 ) -> timeseries.Panel:
     """Values over time. The limits, by default the alert's threshold, are dashed lines."""
     if limits is None and alert and alert.threshold:
@@ -112,6 +114,9 @@ def graph(
         panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
     if top is not None:
         panel.axis_soft_max(top)
+    if orders_of_magnitude:
+        scale = common.ScaleDistributionConfig().type(ScaleDistribution.SYMLOG)
+        panel.scale_distribution(scale.log(10).linear_threshold(1))
     return panel
 
 
