@@ -167,7 +167,7 @@ def _queue(slo: Slo, alerts: Mapping[str, Alert]) -> Row:
             graph(
                 "Saturation",
                 "Predicted time to finish all admitted work, divided by the wait that the objective allows. "
-                f"Above {100 * slo.saturation.autoscaler_target:g} % the autoscaler adds instances, above "
+                f"Above {float(100 * slo.saturation.autoscaler_target):g} % the autoscaler adds instances, above "
                 "100 % answers come late.",
                 Query(
                     series("inference_saturation_ratio", OF_INSTANCES),
