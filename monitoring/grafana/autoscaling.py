@@ -45,8 +45,8 @@ def _autoscaler(slo: Slo, alerts: Mapping[str, Alert]) -> Row:
             graph(
                 "Saturation and target",
                 "What the autoscaler sees and aims at. It adds replicas while the average stays above "
-                f"{float(100 * target):g} %, the lower dashed line; above 100 % answers come late, and it was too "
-                "slow or has reached its maximum.",
+                f"{float(100 * target):g} %, the lower dashed line; above 100 % answers come late, and it "
+                "was too slow or has reached its maximum.",
                 Query(f"avg({series('inference_saturation_ratio', OF_SERVICE, OF_NAMESPACE)})", "average"),
                 unit=units.PercentUnit,
                 limits=bad_above(alerts["SaturationHigh"].threshold or 1, near=float(target)),

@@ -167,8 +167,8 @@ def _queue(slo: Slo, alerts: Mapping[str, Alert]) -> Row:
             graph(
                 "Saturation",
                 "Predicted time to finish all admitted work, divided by the wait that the objective allows. "
-                f"Above {float(100 * slo.saturation.autoscaler_target):g} % the autoscaler adds instances, above "
-                "100 % answers come late.",
+                f"Above {float(100 * slo.saturation.autoscaler_target):g} % the autoscaler adds instances, "
+                "above 100 % answers come late.",
                 Query(
                     series("inference_saturation_ratio", OF_INSTANCES),
                     "{{instance}}",
