@@ -57,7 +57,7 @@ class HttpTelemetry:
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])  # some give an HTTPStatus, which a console shows by name
                 message["headers"] = [*message.get("headers", ()), *_headers(context)]
             await send(message)
 
