@@ -5,6 +5,8 @@
 #   APP_*        the server's own: see `.venv/bin/python -m app serve --help`
 PYTHON ?= python3
 APP_MODEL ?= models/all-MiniLM-L6-v2
+# For people, wherever the output goes: with it come the addresses and a request to paste
+APP_LOG_FORMAT ?= console
 # More arguments to pytest: make test ARGS='-k batcher -x'
 ARGS ?=
 export PYTHON TORCH_INDEX
@@ -17,7 +19,7 @@ help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: venv model ## Serve all-MiniLM-L6-v2, after installing what that needs
-	@APP_MODEL='$(APP_MODEL)' exec .venv/bin/python -m app serve
+	@APP_MODEL='$(APP_MODEL)' APP_LOG_FORMAT='$(APP_LOG_FORMAT)' exec .venv/bin/python -m app serve
 
 stack: dev model ## Serve it with Prometheus, Alertmanager and the rules, on loopback (ARGS=--help)
 	@scripts/system-programs.sh prometheus prometheus-alertmanager

@@ -23,6 +23,7 @@ MEMORY = 0.98
 """The weight of the past per request, in how wrong predictions were: about the last fifty count."""
 
 MOST_OPTIMISTIC = 2.0
+"""The most that predictions are corrected by."""
 
 HOPELESS = 2.0
 """A request is hopeless if its own work is predicted to take this many times the time that it has left."""

@@ -172,7 +172,7 @@ class Inference:
 
 
 def _size(item: Input) -> int:
-    """Bytes of text, about: a character of a non-Latin script counts once, as it does in tokens."""
+    """Characters, which are the bytes of a Latin text; in other scripts one is about a token."""
     if isinstance(item, TextInput):
         return len(item.text) + len(item.pair or "")
     return 4 * len(item.ids)

@@ -37,7 +37,7 @@ class Admission(Group):
 
     max_request_inputs: Count = Field(2048, description="Inputs in one request.")
     max_inputs: Count = Field(8192, description="Admitted inputs of all requests together.")
-    max_bytes: Count = Field(64 * 2**20, description="Admitted text of all requests together, in bytes.")
+    max_bytes: Count = Field(64 * 2**20, description="Admitted characters of all requests together.")
     max_wait: Seconds = Field(2, description="Seconds that a new request may be predicted to wait.")
     slo_wait: Seconds = Field(
         0.2, description="The wait in seconds that inference_saturation_ratio is measured by."

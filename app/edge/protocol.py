@@ -72,7 +72,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     # The connection
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Take a new connection, if need be in place of an idle one."""
         super().connection_made(transport)
         self._wait(self.limits.header_timeout)
