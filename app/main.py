@@ -89,11 +89,10 @@ def create_app(
     logs = LogObserver(sample_ratio=settings.telemetry.log_sample_ratio, slow=settings.telemetry.log_slow)
     observer = FanOut([*tracing.observers, metrics, ring, rates, observer or logs])
     batcher = Batcher(
-        runner.run,
+        runner,
         BatchLimits(settings.batching.max_inputs, settings.max_batch_tokens, settings.batching.max_padding),
         observer,
         model=settings.public_name,
-        workers=runner.concurrency,
         hang_timeout=settings.batching.hang_timeout,
     )
     gpu = GpuTelemetry(interval=settings.telemetry.gpu_interval, deadline=settings.telemetry.gpu_deadline)
