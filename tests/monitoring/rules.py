@@ -44,8 +44,8 @@ ALERTS = [rule for rule in RULES if "alert" in rule.content]
 RECORDED = frozenset(rule.content["record"] for rule in RULES if "record" in rule.content)
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
+def run(*command: str | Path, cwd: Path | None = None, timeout: float = 300) -> str:
     """What the program says; it must succeed."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
