@@ -14,7 +14,7 @@ from monitoring.excerpts import Excerpt, Scope
 from monitoring.mutations import Mutant
 from monitoring.suite import load_cases, load_rules, passed, write
 
-TESTS_A_RUN = 8
+TESTS_A_RUN = 16
 
 
 def noticed(mutants: Sequence[Mutant], folder: Path, jobs: int) -> set[Mutant]:
