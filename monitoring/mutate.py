@@ -35,17 +35,15 @@ def problems(tried: Sequence[Mutant], survivors: Sequence[Mutant], reasons: Reas
     Args:
         tried: all mutants, or those of some rules.
         survivors: those that no test noticed.
-        reasons: for all rules.
+        reasons: for the survivors of the same rules.
     """
     if len(survivors) > (1 - LOWEST_SCORE) * len(tried):
         yield f"fewer than {LOWEST_SCORE:.0%} of the mutants are noticed"
     alive = {(mutant.name, mutant.change) for mutant in survivors}
     for rule, change in sorted(alive - set(reasons)):
         yield f"survived and not explained in {SURVIVORS.name}: {rule}: {change}"
-    names = {mutant.name for mutant in tried}
-    for rule, change in reasons:
-        if (rule, change) not in alive and rule in names:
-            yield f"explained in {SURVIVORS.name}, yet noticed or gone: {rule}: {change}"
+    for rule, change in sorted(set(reasons) - alive):
+        yield f"explained in {SURVIVORS.name}, yet noticed or gone: {rule}: {change}"
 
 
 def main() -> None:
@@ -62,7 +60,7 @@ def main() -> None:
     found = noticed(tried, PROMETHEUS, options.jobs)
     survivors = [mutant for mutant in tried if mutant not in found]
 
-    reasons = load_reasons()
+    reasons = {key: reason for key, reason in load_reasons().items() if options.rule in key[0]}
     for mutant in survivors:
         print(f"survived  {mutant.name}: {mutant.change}")
         print(f"          {reasons.get((mutant.name, mutant.change), 'NOT EXPLAINED')}")
