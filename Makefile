@@ -46,7 +46,7 @@ generate: dev ## Write rules, their tests and the dashboards from monitoring/slo
 	.venv/bin/python -m monitoring.generate
 	.venv/bin/python -m monitoring.grafana.generate
 
-mutate-rules: system dev ## Break each alert in turn and see whether the rule tests notice (some 15 minutes)
+mutate-rules: system dev ## Break each alert in turn and see whether the rule tests notice (a minute)
 	.venv/bin/python -m monitoring.mutate $(ARGS)
 
 lock: dev ## Write the locks from pyproject.toml (ARGS=--upgrade raises versions)

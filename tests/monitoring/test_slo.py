@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from monitoring.slo import SLO_FILE, InvalidSlo, load_slo
+from monitoring.slo import InvalidSlo, load_slo
+from tests.monitoring.rules import slo_text
 
 
 @pytest.fixture
 def content() -> dict[str, Any]:
-    read: dict[str, Any] = yaml.safe_load(SLO_FILE.read_text())
+    read: dict[str, Any] = yaml.safe_load(slo_text())
     return read
 
 
@@ -23,8 +24,10 @@ def _change(content: dict[str, Any], path: str, value: object) -> None:
     place[last] = value
 
 
-def test_what_follows_from_the_objectives() -> None:
-    slo = load_slo()
+def test_what_follows_from_the_objectives(tmp_path: Path) -> None:
+    path = tmp_path / "slo.yaml"
+    path.write_text(slo_text())
+    slo = load_slo(path)
     assert slo.objectives.latency.le == "0.25"
     assert slo.budget("availability") == Decimal("0.001")
     assert slo.budget("latency") == Decimal("0.01")
