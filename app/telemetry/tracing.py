@@ -8,31 +8,26 @@ import logging
 import os
 from contextlib import suppress
 from threading import Thread
+from typing import cast
 
 from fastapi import FastAPI
-from opentelemetry import trace
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.semconv.attributes.http_attributes import HTTP_ROUTE
 from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SERVICE_VERSION
-from opentelemetry.semconv.attributes.url_attributes import URL_QUERY
-from opentelemetry.trace import Span
-from starlette.types import Scope
+from starlette.middleware.errors import ServerErrorMiddleware
 
-from app.context import RequestContext
 from app.errors import SettingsInvalid
 from app.observer import Observer
+from app.telemetry.asgi import ServerSpans
 from app.telemetry.export import ExportCounts, ExportQueue
 from app.telemetry.otlp import exporter_from_environment
-from app.telemetry.server_spans import ServerSpan, ServerTracerProvider
+from app.telemetry.server_spans import ServerTracerProvider
 from app.telemetry.spans import TracingObserver
 
 logger = logging.getLogger(__name__)
-
-PROBES = "/(startupz|readyz|livez|health(/live|/ready)?)$"
-"""A regular expression for what `app.telemetry.http.PROBES` lists, since it is matched with a whole URL."""
 
 
 class Tracing:
@@ -70,11 +65,11 @@ class Tracing:
             app,
             tracer_provider=self._provider,
             meter_provider=NoOpMeterProvider(),
-            server_request_hook=_identify,
-            excluded_urls=PROBES,
-            exclude_spans=["send", "receive"],
             http_capture_headers_sanitize_fields=[".*"],
         )
+        stack = cast(ServerErrorMiddleware, app.build_middleware_stack())
+        stack.app = ServerSpans(cast(OpenTelemetryMiddleware, stack.app))
+        app.middleware_stack = stack
 
     async def close(self) -> None:
         """Send what still waits, or give it up when the time is over."""
@@ -102,18 +97,3 @@ def _resource(version: str) -> Resource:
     """Who we are, unless OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES know better."""
     given = OTELResourceDetector().detect().attributes
     return Resource.create({SERVICE_NAME: "vitrine", SERVICE_VERSION: version, **given})
-
-
-def _identify(span: Span, scope: Scope) -> None:
-    """Tell the server which trace the request is in."""
-    context = span.get_span_context()
-    request: RequestContext = scope["state"]["context"]
-    request.trace_id = trace.format_trace_id(context.trace_id)
-    request.span_id = trace.format_span_id(context.span_id)
-    if not isinstance(span, ServerSpan):  # unsampled
-        return
-    if scope["query_string"]:  # No route reads one, and people put keys there.
-        span.set_attribute(URL_QUERY, "REDACTED")
-    if ":path}" in span.name:  # How Starlette's routes say that a parameter may hold slashes
-        span.update_name(span.name.replace(":path}", "}"))
-        span.set_attribute(HTTP_ROUTE, span.name.partition(" ")[2])
