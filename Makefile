@@ -13,7 +13,7 @@ export PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve stack test bench check format generate mutate-rules lock lock-check clean venv dev checkov clients model system
+.PHONY: help serve stack test bench check format generate simulate-autoscaling mutate-rules lock lock-check clean venv dev checkov clients model system
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,9 +42,13 @@ format: dev ## Format the code and mend what can be mended
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-generate: dev ## Write rules, their tests and the dashboards from monitoring/slo.yaml
+generate: dev ## Write rules, their tests, the dashboards and the autoscaler's target from monitoring/slo.yaml
 	.venv/bin/python -m monitoring.generate
 	.venv/bin/python -m monitoring.grafana.generate
+	.venv/bin/python -m monitoring.autoscaling.generate
+
+simulate-autoscaling: dev ## Write the tables and pictures of docs/autoscaling.md (some 10 minutes)
+	.venv/bin/python -m monitoring.autoscaling
 
 mutate-rules: system dev ## Break each alert in turn and see whether the rule tests notice (some 15 minutes)
 	.venv/bin/python -m monitoring.mutate $(ARGS)
