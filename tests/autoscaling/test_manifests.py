@@ -115,7 +115,8 @@ def test_the_adapter_may_list_the_services_pods_and_no_more(tmp_path: Path) -> N
 
 
 def test_the_keda_component_builds(tmp_path: Path) -> None:
-    (scaled_object,) = _built("autoscaling-keda", tmp_path)
+    built = _built("autoscaling-keda", tmp_path)
+    (scaled_object,) = (found for found in built if found["kind"] == "ScaledObject")
 
     assert scaled_object["kind"] == "ScaledObject"
     assert scaled_object["spec"]["triggers"][0]["metadata"]["ignoreNullValues"] == "false"

@@ -1,8 +1,10 @@
 """What the real kustomize makes of the manifests."""
 
+import json
 import os
 import subprocess
 import sysconfig
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,4 +57,15 @@ def kustomize(folder: Path) -> str:
 
 def build(name: str) -> Objects:
     """A new copy of its objects."""
+    return deepcopy(_parsed(name))
+
+
+def distinct() -> Objects:
+    """Each object that anything of `APPLIED` has, once where it is the same in several."""
+    objects = [found for name in APPLIED for found in build(name)]
+    return [*{json.dumps(found, sort_keys=True): found for found in objects}.values()]
+
+
+@cache
+def _parsed(name: str) -> Objects:
     return [*yaml.load_all(rendered(name), yaml.CSafeLoader)]

@@ -1,6 +1,7 @@
 """Everything builds, and is what the API servers of four versions take."""
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -8,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.manifests.kustomize import APPLIED, COMPONENTS, ROOT, Object, build, kustomize
+from tests.manifests.kustomize import APPLIED, COMPONENTS, ROOT, build, distinct, kustomize
 from tests.manifests.objects import called
 
 FOLDERS = sorted(
@@ -40,23 +41,29 @@ def test_a_changed_config_rolls_its_pods() -> None:
         assert (len(suffix), bool(name)) == (10, True)  # kustomize's hash of the content
 
 
+def test_kubectl_can_keep_what_it_applied() -> None:
+    """It writes each object whole into an annotation of 256 KiB at most."""
+    assert max(len(json.dumps(found)) for applied in APPLIED for found in build(applied)) < 250_000
+
+
 def test_components_are_what_they_are_said_to_be() -> None:
     for name in COMPONENTS:
         content = yaml.safe_load((ROOT / "k8s/components" / name / "kustomization.yaml").read_text())
         assert content["kind"] == "Component"
 
 
-@cache
-def _distinct() -> list[Object]:
-    """What is the same in several of them is looked at once."""
-    objects = [found for applied in APPLIED for found in build(applied)]
-    return [*{json.dumps(found, sort_keys=True): found for found in objects}.values()]
+@pytest.fixture(scope="module", autouse=True)
+def _schemas_are_read_once() -> Iterator[None]:
+    utils = kubernetes_validate.utils
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "schema_contents", cache(utils.schema_contents))
+        yield
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_api_server_knows_every_field(version: str) -> None:
     seen = set()
-    for found in _distinct():
+    for found in distinct():
         if found["kind"] not in WITHOUT_SCHEMA:
             kubernetes_validate.validate(found, version, strict=True)
             seen.add(found["kind"])

@@ -117,6 +117,24 @@ FAULTS = [
         *(wiring.targets, "HTTPRoute/vitrine", "spec.rules.0.backendRefs.0.port", 8000, "is no Service"),
         of="components/gateway-route",
     ),
+    Fault(
+        wiring.targets,
+        "HorizontalPodAutoscaler/vitrine",
+        "spec.scaleTargetRef.name",
+        "server",
+        "is not there",
+    ),
+    Fault(
+        wiring.targets, "APIService/v1beta1.custom.metrics.k8s.io", "spec.service.port", 6443, "is no Service"
+    ),
+    Fault(
+        wiring.targets,
+        "ScaledObject/vitrine",
+        "spec.scaleTargetRef.name",
+        "v",
+        "v, which",
+        of="components/autoscaling-keda",
+    ),
     Fault(rights.restricted, "Namespace/vitrine", "metadata.labels", {}, "does not enforce"),
     Fault(rights.restricted, VITRINE, "metadata.namespace", "default", "is not ours"),
     Fault(rights.restricted, VITRINE, f"{TEMPLATE}.hostNetwork", True, "hostNetwork"),
@@ -198,6 +216,16 @@ FAULTS = [
         f"{ENV}.OTEL_EXPORTER_OTLP_ENDPOINT.value",
         "http://jaeger.m.svc:4318",
         "no Service",
+    ),
+    Fault(
+        network.addresses, "NetworkPolicy/prometheus-adapter", "spec.egress.0.ports.0.port", 80, "may not go"
+    ),
+    Fault(
+        network.received,
+        "NetworkPolicy/prometheus-adapter",
+        "spec.egress.0",
+        {"ports": []},
+        "may not send it",
     ),
     Fault(images.pinned, VITRINE, f"{CONTAINER}.image", "vitrine:latest", "vitrine:latest"),
     Fault(images.pinned, "Deployment/jaeger", f"{CONTAINER}.image", "quay.io/jaegertracing/jaeger", "jaeger"),
