@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from tests.manifests.kustomize import COMPONENTS, ROOT, build, kustomize
-from tests.manifests.objects import called, pod, pods
+from tests.manifests.objects import called, of_kind, pod, pods
 from tests.manifests.policies.network import ANYWHERE, OTHERS, flows
 from tests.manifests.policies.wiring import TO_BE_MADE
 
@@ -40,6 +40,21 @@ def test_the_ports_are_those_of_the_pods() -> None:
         found.name: ", ".join(f"{number} {name}" for name, number in found.ports.items())
         for found in pods(build("."))
     }
+
+
+def test_what_it_asks_for_is_told() -> None:
+    objects = build(".")
+    (scaler,) = of_kind(objects, "HorizontalPodAutoscaler")
+    instances = scaler["spec"]["minReplicas"]
+    cpus = gibibytes = 0.0
+    for found in pods(objects):
+        count = instances if found.name == "vitrine" else found.owner["spec"]["replicas"]
+        for container in found.containers:
+            cpu, memory = (str(container["resources"]["requests"][kind]) for kind in ("cpu", "memory"))
+            cpus += count * (float(cpu[:-1]) / 1000 if cpu.endswith("m") else float(cpu))
+            gibibytes += count * float(memory[:-2]) / {"Gi": 1, "Mi": 1024}[memory[-2:]]
+    assert f"{instances} instances" in PAGE
+    assert f"{cpus:.1f} CPUs and {gibibytes:.1f} GiB of memory" in PAGE
 
 
 def test_every_component_is_told() -> None:

@@ -16,6 +16,7 @@ from monitoring.grafana.generate import DASHBOARDS
 from monitoring.slo import load_slo
 from tests.manifests.kustomize import Objects, build
 from tests.manifests.objects import Pod, of_kind, pod, pods
+from tests.manifests.policies.network import Flow, flows
 
 SPAN_DELAY = timedelta(seconds=5)
 """OpenTelemetry's OTEL_BSP_SCHEDULE_DELAY: how long a span may wait to be sent."""
@@ -82,9 +83,18 @@ def test_every_pod_is_scraped_at_its_metrics(objects: Objects) -> None:
     }
 
 
-def test_prometheus_may_go_to_all_that_it_scrapes(objects: Objects) -> None:
-    from tests.manifests.policies.network import Flow, flows
+def test_the_autoscaler_finds_its_metric_by_the_labels_of_the_scrape(objects: Objects) -> None:
+    scrapes = _config(objects, "prometheus-config", "prometheus.yml")["scrape_configs"]
+    (scrape,) = (scrape for scrape in scrapes if scrape["job_name"] == "vitrine")
+    given = {rule.get("target_label") for rule in scrape["relabel_configs"]}
+    (scaler,) = of_kind(objects, "HorizontalPodAutoscaler")
+    (metric,) = scaler["spec"]["metrics"]
+    (rule,) = _config(objects, "prometheus-adapter-config", "config.yaml")["rules"]
+    assert rule["seriesQuery"].partition("{")[0] == metric["pods"]["metric"]["name"]
+    assert rule["resources"]["overrides"].keys() == {"namespace", "pod"} <= given
 
+
+def test_prometheus_may_go_to_all_that_it_scrapes(objects: Objects) -> None:
     allowed = flows(objects)
     for scrape in _config(objects, "prometheus-config", "prometheus.yml")["scrape_configs"]:
         if scrape["kubernetes_sd_configs"][0]["role"] == "pod":
