@@ -73,7 +73,7 @@ def test_every_pod_is_scraped_at_its_metrics(objects: Objects) -> None:
         for scrape in scrapes
         if scrape["kubernetes_sd_configs"][0]["role"] == "pod"
         for found, port in _discovered(scrape, objects)
-    } >= {
+    } == {
         ("vitrine", "vitrine/vitrine", 9000),
         ("kube-state-metrics", "monitoring/kube-state-metrics", 8080),
         ("monitoring", "monitoring/prometheus", 9090),
