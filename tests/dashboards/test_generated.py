@@ -59,13 +59,13 @@ def test_burn_rates_and_autoscaler_target_move_theirs(tmp_path: Path) -> None:
     assert [value for value, _ in panel("overview", "Budget burn").steps] == [None, 1, 3, 6, 14.4]
     assert [value for value, _ in _panel(folder, "overview", "Budget burn").steps] == [None, 1, 3, 6, 13]
 
-    folder = _changed(tmp_path, "autoscaler_target: 0.6", "autoscaler_target: 0.7")
+    folder = _changed(tmp_path, "autoscaler_target: 0.15", "autoscaler_target: 0.7")
     for dashboard, title in (
         ("overview", "Saturation"),
         ("inference", "Saturation"),
         ("autoscaling", "Saturation and target"),
     ):
-        assert [value for value, _ in panel(dashboard, title).steps] == [None, 0.6, 1]
+        assert [value for value, _ in panel(dashboard, title).steps] == [None, 0.15, 1]
         assert [value for value, _ in _panel(folder, dashboard, title).steps] == [None, 0.7, 1]
 
 

@@ -49,6 +49,7 @@ def test_what_follows_from_the_objectives(tmp_path: Path) -> None:
         ("window", "1d", "longer than each burn rate's, 3d"),
         ("minimum_bad_requests", 0, "greater than or equal to 1"),
         ("saturation.autoscaler_target", 1.5, "less than or equal to 1"),
+        ("saturation.autoscaler_target", 0.1234, "no more than 3 decimal places"),
         ("window_scale", 0.001, "greater than or equal to 0.01"),
         ("runbooks", "wiki", "should match pattern"),
     ],
