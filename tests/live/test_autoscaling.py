@@ -102,7 +102,7 @@ async def test_the_adapters_query_tells_the_loaded_pod_from_the_idle(tmp_path: P
     wanted = propose(3, metrics, milli(float(spec.target)), spec.tolerance)
     assert wanted == pytest.approx(values[LOADED] / 1000 / float(spec.target), abs=1)
     print(f"\nsaturation {values[LOADED] / 1000:.2f} and 0, target {spec.target}: {wanted} replicas wanted")
-    # Far more than may be added at once: four pods, and a minute later as many as there are, up to the maximum.
+    # Far more than may be added at once: four pods, a minute later as many as there are, up to the maximum
     autoscaler = Autoscaler(spec)
     replicas = [3]
     for now in range(0, 75, 15):
