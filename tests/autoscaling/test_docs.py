@@ -6,8 +6,8 @@ import pytest
 
 from monitoring.autoscaling.__main__ import DOCS, write_tables
 from monitoring.autoscaling.spec import read_spec
-from monitoring.autoscaling.study import MIXES, TRACES, chosen_row
-from monitoring.autoscaling.traffic import MIXED, Trace
+from monitoring.autoscaling.study import MIXES, chosen_row
+from monitoring.autoscaling.traffic import MIXED, TRACES, Trace
 
 PAGE = DOCS / "autoscaling.md"
 
