@@ -5,8 +5,10 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+import yaml
 
-from monitoring.autoscaling.service import CAPACITY, MAX_WAIT, Pod
+from app.settings import Admission
+from monitoring.autoscaling.service import CAPACITY, MAX_WAIT, SCRAPE_INTERVAL, Pod
 from monitoring.autoscaling.simulation import (
     Conditions,
     Outcome,
@@ -19,6 +21,7 @@ from monitoring.autoscaling.simulation import (
 )
 from monitoring.autoscaling.spec import Autoscaling
 from monitoring.autoscaling.traffic import LONE, MIXED, Mix, Trace, draw
+from monitoring.generate import PROMETHEUS
 
 CONDITIONS = Conditions(cold_start=30, threshold=0.25, allowed_wait=0.2)
 
@@ -102,6 +105,12 @@ def test_what_is_scaled_down_is_first_what_is_not_ready() -> None:
     assert outcome.asked[-1] == 2
     assert set(outcome.ready) == {2}
     assert outcome.turns == 1
+
+
+def test_the_model_has_the_services_limits_and_the_clusters_pace() -> None:
+    assert Admission().max_wait == MAX_WAIT
+    prometheus = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    assert prometheus["global"]["scrape_interval"] == f"{SCRAPE_INTERVAL}s"
 
 
 def test_each_query_reads_what_it_says() -> None:
