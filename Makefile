@@ -16,7 +16,7 @@ export PYTHON TORCH_INDEX
 .PHONY: help serve stack test bench check format generate simulate-autoscaling mutate-rules lock lock-check clean venv dev checkov clients model system
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: venv model ## Serve all-MiniLM-L6-v2, after installing what that needs
 	@APP_MODEL='$(APP_MODEL)' APP_LOG_FORMAT='$(APP_LOG_FORMAT)' exec .venv/bin/python -m app serve

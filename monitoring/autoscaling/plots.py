@@ -34,8 +34,8 @@ def draw_runs(runs: Mapping[str, Run], out: Path) -> None:
         axes[2][column].set_xlim(0, minutes[-1])
     for row, label in enumerate(("texts a second", "saturation", "good answers")):
         axes[row][0].set_ylabel(label, color=INK, fontsize=9)
-    for row in axes[:, -1]:
-        row.legend(loc="upper right", fontsize=8, labelcolor=INK, facecolor=PANEL, edgecolor=GRID)
+    for place, row in zip(("upper right", "upper right", "lower right"), axes[:, -1], strict=True):
+        row.legend(loc=place, ncols=3, fontsize=8, labelcolor=INK, facecolor=PANEL, edgecolor=GRID)
     _save(figure, out)
 
 
@@ -62,9 +62,9 @@ def _load(axes: Axes, minutes: NDArray[np.float64], run: Run, outcome: Outcome) 
     rate = [run.trace.rate(second) for second in range(run.trace.seconds)]
     axes.fill_between(minutes, rate, color=BLUE, alpha=0.35, linewidth=0, label="arriving")
     asked, ready = (CAPACITY * np.array(pods) for pods in (outcome.asked, outcome.ready))
-    axes.plot(minutes, asked, color=YELLOW, linewidth=1, label="capacity asked for")
-    axes.plot(minutes, ready, color=GREEN, linewidth=1.5, label="capacity ready")
-    axes.set_ylim(bottom=0)
+    axes.plot(minutes, asked, color=YELLOW, linewidth=1, label="asked for")
+    axes.plot(minutes, ready, color=GREEN, linewidth=1.5, label="ready")
+    axes.set_ylim(0, 1.3 * CAPACITY * run.spec.max_replicas)  # with room for the legend
 
 
 def _saturation(axes: Axes, minutes: NDArray[np.float64], run: Run, outcome: Outcome) -> None:

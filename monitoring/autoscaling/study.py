@@ -121,7 +121,7 @@ def behaviors(chosen: Behavior) -> Mapping[str, Behavior]:
             scale_up=_rules(("Pods", 2, 60), window=0), scale_down=chosen.scale_down
         ),
         "up after 30 s": Behavior(
-            scale_up=chosen.scale_up.model_copy(update={"stabilizationWindowSeconds": 30}),
+            scale_up=chosen.scale_up.model_copy(update={"stabilization_window_seconds": 30}),
             scale_down=chosen.scale_down,
         ),
         "down at once after 10 min": Behavior(

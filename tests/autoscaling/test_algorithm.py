@@ -99,6 +99,12 @@ def test_what_is_not_known_never_turns_the_direction() -> None:
 def test_a_pending_pod_counts_as_idle_when_it_goes_up_and_not_at_all_when_it_goes_down() -> None:
     assert proposal(4, *pods(300, 300), PENDING, PENDING) == 6
     assert proposal(4, *pods(50, 50), PENDING, PENDING) == 1
+    assert proposal(2, *pods(210), PENDING) == 2  # 105 on average
+
+
+def test_pods_that_are_not_there_yet_do_not_turn_the_direction() -> None:
+    """Ten are asked for, five are there: six would do for what these say, but it is going up."""
+    assert proposal(10, *pods(200, 200, 200), MISSING, MISSING) == 10
 
 
 def test_a_running_pod_that_says_0_while_it_loads_counts_with_its_0() -> None:
@@ -222,6 +228,15 @@ def test_a_period_counts_from_its_start_also_what_went_the_other_way() -> None:
     assert scaler.reconcile(0, 6, asks_for(3, 6)) == 3
     # 6 at the period's start and 2 more: 8
     assert scaler.reconcile(15, 3, asks_for(20, 3)) == 8
+
+
+def test_a_count_changed_by_hand_is_not_pushed_farther_the_wrong_way() -> None:
+    scaler = autoscaler(up=rules(("Percent", 100, 60)))
+    assert scaler.reconcile(0, 2, asks_for(20, 2)) == 4
+    assert scaler.reconcile(15, 1, asks_for(20, 1)) == 1
+    scaler = autoscaler(down=rules(("Percent", 10, 60)))
+    assert scaler.reconcile(0, 20, asks_for(1, 20)) == 18
+    assert scaler.reconcile(15, 5, asks_for(1, 5)) == 5
 
 
 def test_nothing_passes_minimum_and_maximum() -> None:

@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -81,18 +80,6 @@ def test_another_metric_is_not_taken_for_saturation(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="must be the Pods metric inference_saturation_ratio"):
         read_spec(path)
-
-
-def test_the_adapter_component_is_what_each_kubernetes_accepts(tmp_path: Path) -> None:
-    objects = _built("autoscaling-adapter", tmp_path)
-
-    for version in ("1.34", "1.35", "1.36", "1.37"):
-        for content in objects:
-            kubernetes_validate.validate(content, version, strict=True)
-    kinds = [content["kind"] for content in objects]
-    assert {"Deployment", "Service", "ServiceAccount", "ConfigMap", "HorizontalPodAutoscaler"} <= set(kinds)
-    names = {content["metadata"]["name"] for content in objects if content["kind"] == "APIService"}
-    assert names == {"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"}
 
 
 def test_the_adapter_may_list_the_services_pods_and_no_more(tmp_path: Path) -> None:

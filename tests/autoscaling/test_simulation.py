@@ -5,8 +5,10 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+import yaml
 
-from monitoring.autoscaling.service import CAPACITY, MAX_WAIT, Pod
+from app.settings import Admission
+from monitoring.autoscaling.service import CAPACITY, MAX_WAIT, SCRAPE_INTERVAL, Pod
 from monitoring.autoscaling.simulation import (
     Conditions,
     Outcome,
@@ -18,7 +20,8 @@ from monitoring.autoscaling.simulation import (
     simulate,
 )
 from monitoring.autoscaling.spec import Autoscaling
-from monitoring.autoscaling.traffic import CALM, LONE, MIXED, Mix, Trace, draw, step
+from monitoring.autoscaling.traffic import LONE, MIXED, Mix, Trace, draw
+from monitoring.generate import PROMETHEUS
 
 CONDITIONS = Conditions(cold_start=30, threshold=0.25, allowed_wait=0.2)
 
@@ -35,6 +38,9 @@ def run(
     read: Reading = latest_if_ready,
 ) -> Outcome:
     return simulate(trace, draw(trace, mix, seed=3), autoscaling, conditions, read)
+
+
+SURGE = Trace("surge", 600, lambda at: 800.0 if at >= 120 else 80.0)
 
 
 def steady(load: float, pods: int, seconds: int = 1500) -> Trace:
@@ -67,24 +73,24 @@ def test_an_overloaded_pod_admits_what_it_can_do_and_keeps_the_bound() -> None:
 
 
 def test_the_same_arguments_give_the_same_outcome() -> None:
-    first, second = (run(step(5), spec(2, 10)) for _ in range(2))
+    first, second = (run(SURGE, spec(2, 10), MIXED) for _ in range(2))
 
     assert first.asked == second.asked
     assert np.array_equal(first.waits, second.waits, equal_nan=True)
 
 
 def test_pods_are_asked_for_soon_and_help_after_the_cold_start() -> None:
-    outcome = run(step(10), spec(2, 10), conditions=replace(CONDITIONS, cold_start=90))
+    outcome = run(SURGE, spec(2, 10), MIXED, replace(CONDITIONS, cold_start=90))
 
     asked = next(second for second, pods in enumerate(outcome.asked) if pods > 2)
     ready = next(second for second, pods in enumerate(outcome.ready) if pods > 2)
-    assert CALM < asked <= CALM + 30
+    assert 120 < asked <= 120 + 30
     assert ready == asked + 90
     assert outcome.pod_seconds == sum(outcome.asked)
 
 
 def test_without_metrics_the_replicas_stay() -> None:
-    outcome = run(step(10), spec(2, 10), read=lambda pod, now: None)
+    outcome = run(SURGE, spec(2, 10), MIXED, read=lambda pod, now: None)
 
     assert set(outcome.asked) == {2}
     assert outcome.turns == 0
@@ -99,6 +105,12 @@ def test_what_is_scaled_down_is_first_what_is_not_ready() -> None:
     assert outcome.asked[-1] == 2
     assert set(outcome.ready) == {2}
     assert outcome.turns == 1
+
+
+def test_the_model_has_the_services_limits_and_the_clusters_pace() -> None:
+    assert Admission().max_wait == MAX_WAIT
+    prometheus = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    assert prometheus["global"]["scrape_interval"] == f"{SCRAPE_INTERVAL}s"
 
 
 def test_each_query_reads_what_it_says() -> None:
