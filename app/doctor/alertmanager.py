@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, RootModel
 
-from app.doctor.prometheus import WATCHDOG, read_rules
+from app.doctor.prometheus import WATCHDOG, read_runtime
 from app.doctor.scope import Scope
 from app.doctor.walk import Broken, Ok, Result, Skipped
 from app.doctor.web import NoAnswerError, ask, fetch
@@ -13,7 +13,7 @@ from app.telemetry.exposition import read_samples
 NO_ALERTMANAGER = Skipped("no Alertmanager is asked for: --alertmanager-url names one")
 UNREACHABLE = "See that Alertmanager runs, and that a port-forward or NetworkPolicy leads to its port, 9093."
 PATIENCE = timedelta(seconds=90)
-"""After a start; Prometheus repeats its alerts each minute."""
+"""After either has started: what Prometheus sends before it knows where to, it sends again a minute later."""
 
 
 class Config(BaseModel):
@@ -67,14 +67,11 @@ def look_alerts(scope: Scope) -> Result:
     try:
         status = ask(scope.alertmanager.url, "/api/v2/status", Status)
         alerts = ask(scope.alertmanager.url, "/api/v2/alerts", Alerts).root
-        rules = read_rules(scope.prometheus.url) if scope.prometheus else []
+        started = [read_runtime(scope.prometheus.url).startTime] if scope.prometheus else []
     except NoAnswerError as error:
         return Broken((str(error),), UNREACHABLE)
-    if any(rule.name == WATCHDOG and rule.health == "unknown" for rule in rules):
-        return Skipped(f"Prometheus has yet to evaluate {WATCHDOG}")
-    return judge_alerts(
-        [alert.labels.get("alertname", "") for alert in alerts], status.uptime, datetime.now(UTC)
-    )
+    names = [alert.labels.get("alertname", "") for alert in alerts]
+    return judge_alerts(names, max([status.uptime, *started]), datetime.now(UTC))
 
 
 def judge_alerts(names: list[str], up_since: datetime, now: datetime) -> Result:
@@ -82,7 +79,9 @@ def judge_alerts(names: list[str], up_since: datetime, now: datetime) -> Result:
     if WATCHDOG in names:
         return Ok((f"{len(names)} alerts have come: {', '.join(sorted(set(names)))}",))
     if now - up_since < PATIENCE:
-        return Skipped(f"Alertmanager has just started; {WATCHDOG} may take {PATIENCE.total_seconds():.0f} s")
+        return Skipped(
+            f"one of the two has just started; {WATCHDOG} may take {PATIENCE.total_seconds():.0f} s"
+        )
     return Broken(
         (f"{WATCHDOG}, which always fires, has not come; {len(names)} others have",),
         "See `alerting` in Prometheus' configuration, and its log for why sending fails. Runbook Watchdog.",

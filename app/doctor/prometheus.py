@@ -29,6 +29,7 @@ class Answer(BaseModel, Generic[Data]):
 class Runtime(BaseModel):
     """Of `status/runtimeinfo`."""
 
+    startTime: datetime  # noqa: N815
     reloadConfigSuccess: bool  # noqa: N815 - Prometheus' name
     lastConfigTime: datetime  # noqa: N815
 
@@ -73,7 +74,7 @@ def look_prometheus(scope: Scope) -> Result:
     if scope.prometheus is None:
         return NO_PROMETHEUS
     try:
-        runtime = ask(scope.prometheus.url, "/api/v1/status/runtimeinfo", Answer[Runtime]).data
+        runtime = read_runtime(scope.prometheus.url)
     except NoAnswerError as error:
         return scope.prometheus.missed(error, UNREACHABLE)
     if not runtime.reloadConfigSuccess:
@@ -82,6 +83,11 @@ def look_prometheus(scope: Scope) -> Result:
             "Its log names the line; `promtool check config` says the same. Runbook ConfigReloadFailed.",
         )
     return Ok((f"it answers at {scope.prometheus.url}, on its newest configuration",))
+
+
+def read_runtime(url: str) -> Runtime:
+    """How it runs. Raises `NoAnswerError`."""
+    return ask(url, "/api/v1/status/runtimeinfo", Answer[Runtime]).data
 
 
 def look_targets(scope: Scope) -> Result:

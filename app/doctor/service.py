@@ -2,9 +2,9 @@
 
 import json
 import secrets
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.doctor.scope import Scope
 from app.doctor.walk import Broken, Ok, Result, Skipped
@@ -28,7 +28,8 @@ PROBES = (
 )
 """The most serious first, each with what to do."""
 TEXT = "Glass lets you see what holds."
-REQUESTS: dict[str, tuple[str, object]] = {
+Kind = Literal["embedding", "classifier", "token_classifier", "reranker"]
+REQUESTS: dict[Kind, tuple[str, object]] = {
     "embedding": ("/embed", {"inputs": TEXT}),
     "classifier": ("/predict", {"inputs": TEXT}),
     "token_classifier": ("/predict", {"inputs": TEXT}),
@@ -48,7 +49,7 @@ class Info(BaseModel):
     """What is needed of `/info`."""
 
     model_id: str
-    model_type: dict[str, object]
+    model_type: Annotated[dict[Kind, object], Field(min_length=1)]
 
 
 def identify(url: str) -> Probe:
@@ -118,32 +119,32 @@ def scrape(url: str) -> Samples:
 
 
 def look_answer(scope: Scope) -> Result:
-    """Send one small request, in a trace of its own that is sampled."""
+    """Send one small request."""
     if scope.service is None:
         return NO_SERVICE
     if not scope.request:
         return Skipped("no request is sent unless asked for by --request")
+    try:
+        return Ok((send_request(scope.service.url, scope.api_key),))
+    except NoAnswerError as error:
+        if " answers 401 " in str(error):
+            return Broken((str(error),), "Name a file with a key of the service's by --api-key-file.")
+        return Broken(
+            (str(error),), "Find the request in the service's log or on its console, by its status."
+        )
+
+
+def send_request(url: str, api_key: str | None) -> str:
+    """Have the model compute something, in a trace that is sampled. Raises `NoAnswerError`."""
     trace = secrets.token_hex(16)
     headers = {
         "content-type": "application/json",
         "traceparent": f"00-{trace}-{secrets.token_hex(8)}-01",
-        **({"authorization": f"Bearer {scope.api_key}"} if scope.api_key else {}),
+        **({"authorization": f"Bearer {api_key}"} if api_key else {}),
     }
-    try:
-        info = ask(scope.service.url, "/info", Info, headers=headers)
-        kind = next(iter(info.model_type), "")
-        if kind not in REQUESTS:
-            return Skipped(f"there is no example request for a model of type {kind!r}")
-        path, body = REQUESTS[kind]
-        reply = fetch(scope.service.url, path, body=json.dumps(body).encode(), headers=headers)
-    except NoAnswerError as error:
-        return _no_answer(str(error))
+    info = ask(url, "/info", Info, headers=headers)
+    path, body = REQUESTS[next(iter(info.model_type))]
+    reply = fetch(url, path, body=json.dumps(body).encode(), headers=headers)
     if reply.status != 200:
-        return _no_answer(str(reply))
-    return Ok((f"{info.model_id} answers {path}, in trace {trace}",))
-
-
-def _no_answer(evidence: str) -> Broken:
-    if " answers 401 " in evidence:
-        return Broken((evidence,), "Name a file with a key of the service's by --api-key-file.")
-    return Broken((evidence,), "Find the request in the service's log or on its console, by its status.")
+        raise NoAnswerError("foreign", str(reply))
+    return f"{info.model_id} answers {path}, in trace {trace}"

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.doctor.scope import Collector, Scope
-from app.doctor.service import NO_OPS, scrape
+from app.doctor.service import NO_OPS, scrape, send_request
 from app.doctor.walk import Broken, Ok, Result, Skipped
 from app.doctor.web import TIMEOUT, NoAnswerError, fetch
 from app.telemetry.exposition import Samples
@@ -50,17 +50,19 @@ def look_collector(scope: Scope) -> Result:
 
 
 def look_traces(scope: Scope) -> Result:
-    """Read the service's own counts; with --request, wait until they tell of that request's spans."""
+    """Read the service's own counts; with --request, send one more and wait until they tell of its spans."""
     if scope.ops is None:
         return NO_OPS
     try:
         before = spans = _spans(scrape(scope.ops.url))
         give_up = time.monotonic() + PATIENCE
-        while scope.request and spans == before and time.monotonic() < give_up:
-            time.sleep(0.2)
-            spans = _spans(scrape(scope.ops.url))
+        if scope.request and scope.service:
+            send_request(scope.service.url, scope.api_key)
+            while spans == before and time.monotonic() < give_up:
+                time.sleep(0.2)
+                spans = _spans(scrape(scope.ops.url))
     except NoAnswerError as error:
-        return Broken((str(error),), "See that the operations port stays reachable.")
+        return Broken((str(error),), "See that the service stays reachable.")
     if spans.lost > before.lost:
         return _lost(spans)
     return judge(spans, time.time())
