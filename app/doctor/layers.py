@@ -56,6 +56,10 @@ LAYERS: tuple[Check[Scope], ...] = (
     ),
     Check("collector", "Does the collector take spans?", traces.look_collector),
     Check(
-        "traces", "Do the service's spans arrive?", traces.look_traces, needs="metrics", after=("collector",)
+        "traces",
+        "Do the service's spans arrive?",
+        traces.look_traces,
+        needs="metrics",
+        after=("collector", "answer"),
     ),
 )

@@ -50,6 +50,8 @@ def _text(name: str) -> str:
 
 
 def _manifests(name: str) -> Manifests:
-    if name == "-":
-        return Manifests("stdin", sys.stdin.buffer.read().decode(errors="replace"))
-    return Manifests(name, _text(name))
+    try:
+        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {name}: {error.strerror}") from None
+    return Manifests("stdin" if name == "-" else name, content.decode(errors="replace"))

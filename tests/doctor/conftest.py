@@ -2,16 +2,16 @@
 
 import argparse
 import os
+import re
 import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from app.doctor import cli
 from app.doctor.layers import LAYERS
@@ -98,9 +98,11 @@ def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
             monkeypatch.setenv(name, value)
         parser = argparse.ArgumentParser()
         add_options(parser)
-        with capture_logs():  # which the command line sends to stderr
-            code = cli.run(parser.parse_args([*options, "--json"]))
-        walked = Walked(code, Report.model_validate_json(capsys.readouterr().out))
+        code = cli.run(parser.parse_args([*options, "--json"]))
+        # Beside it may be log lines, of this process or of a service in it.
+        printed = re.search(r"^\{\n.*^\}$", capsys.readouterr().out, re.MULTILINE | re.DOTALL)
+        assert printed
+        walked = Walked(code, Report.model_validate_json(printed[0]))
         first = next((layer.name for layer in walked.report.layers if layer.state is State.BROKEN), None)
         assert (walked.report.first_broken, walked.report.healthy) == (first, first is None)
         assert walked.code == (0 if first is None else 1)
@@ -123,20 +125,23 @@ def collector() -> Iterator[HttpCollector]:
         yield receiver
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, collector: HttpCollector) -> Iterator[Server]:
-    """The real server with a fake model; do not break it."""
-    settings = {
-        "APP_MODEL": "fake",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-    }
+@contextmanager
+def fake_server(folder: Path, settings: dict[str, str]) -> Iterator[Server]:
+    """The real server with a fake model, ready."""
     command = [sys.executable, "-m", "tests.live.fake_server"]
-    running = Server(command, settings, tmp_path_factory.mktemp("server"))
+    running = Server(command, {"APP_MODEL": "fake", **settings}, folder)
     try:
         yield running.wait_until_ready()
     finally:
         running.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, collector: HttpCollector) -> Iterator[Server]:
+    """Do not break it."""
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    with fake_server(tmp_path_factory.mktemp("server"), settings) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -198,8 +198,11 @@ def nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ({"error.nvmlInit_v2": 18}, "libnvidia-ml.so.1 and the kernel driver are of different versions"),
-        ({"error.nvmlInit_v2": 9}, "the NVIDIA kernel driver is not loaded"),
+        (
+            {"error.nvmlInitWithFlags": 18},
+            "libnvidia-ml.so.1 and the kernel driver are of different versions",
+        ),
+        ({"error.nvmlInitWithFlags": 9}, "the NVIDIA kernel driver is not loaded"),
         ({"hang.nvmlDeviceGetCount_v2": 1}, "the driver has not answered"),
         ({"1.lost": 1}, "GPU 1 "),
     ],
@@ -220,7 +223,7 @@ def test_a_healthy_driver_is_no_finding(world: World, nvml: Path, tmp_path: Path
     report = in_a_process(world, **FakeDriver(nvml, tmp_path).environ)
     assert report.healthy
     (device,) = (layer for layer in report.layers if layer.name == "device")
-    assert "driver 5" in device.evidence[0]
+    assert "driver 999.0, Fake H100" in device.evidence[0]
 
 
 def in_a_process(world: World, **environment: str) -> Report:
