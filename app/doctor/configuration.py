@@ -26,4 +26,4 @@ def look(scope: Scope) -> Result:
         except SettingsInvalid as error:
             return Broken((error.message,), REMEDY)
     where = ".env and the environment" if Path(".env").exists() else "the environment"
-    return Ok((f"{where} hold no wrong value",))
+    return Ok((f"no wrong value in {where}",))

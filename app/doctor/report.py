@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.doctor.walk import Layer, State
 
 WORDS = {State.OK: "ok", State.BROKEN: "BROKEN", State.BLOCKED: "not looked at", State.SKIPPED: "-"}
+WIDTH = 112
 _INDENT = " " * 30
 
 
@@ -72,7 +73,7 @@ def verdict(layers: Sequence[Layer]) -> str:
 def _wrapped(text: str, mark: str = "") -> str:
     return textwrap.fill(
         text,
-        110,
+        WIDTH,
         initial_indent=_INDENT + mark,
         subsequent_indent=_INDENT + " " * len(mark),
         break_long_words=False,

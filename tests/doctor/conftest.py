@@ -129,7 +129,7 @@ def collector() -> Iterator[HttpCollector]:
 def fake_server(folder: Path, settings: dict[str, str]) -> Iterator[Server]:
     """The real server with a fake model, ready."""
     command = [sys.executable, "-m", "tests.live.fake_server"]
-    running = Server(command, {"APP_MODEL": "fake", **settings}, folder)
+    running = Server(command, {"APP_MODEL": "fake", "PYTHONPATH": str(ROOT), **settings}, folder)
     try:
         yield running.wait_until_ready()
     finally:

@@ -9,7 +9,6 @@ from tests.doctor.servers import PAGE
 
 VITRINE = "Deployment vitrine, container server"
 
-
 LINKS = """
 targetPort: api | targetPort: http
 Service vitrine: targetPort http, but Deployment vitrine has api 8000, ops 9000
@@ -20,8 +19,8 @@ Service vitrine: targetPort 80, but
 selector: {app.kubernetes.io/name: vitrine} | selector: {app: vitrine}
 Service vitrine selects app=vitrine; Deployment vitrine has app.kubernetes.io/name=vitrine
 
-metadata: {name: vitrine, namespace: vitrine}\nspec:\n  selector:\n    match | metadata: {name: vitrine}\nspec:\n  selector:\n    match
-Service vitrine selects app.kubernetes.io/name=vitrine; there is no workload in namespace vitrine
+{namespace: monitoring, name: prometheus} | {name: prometheus}
+Service prometheus selects app.kubernetes.io/name=prometheus; there is no workload in namespace monitoring
 
 {name: api, containerPort: 8000} | {name: api, containerPort: 8080}
 Deployment vitrine, container server: containerPort 8080, but APP_PORT=8000, APP_OPS_PORT=9000
