@@ -47,7 +47,7 @@ def scope(options: argparse.Namespace, environment: Mapping[str, str]) -> Scope:
         key = settings.api_keys[0].get_secret_value()
     return Scope(
         settings=settings,
-        container=options.container or _alone_in_container(),
+        container=options.container or runs_vitrine(_first_process()),
         programs=tuple(options.program),
         manifests=options.manifests,
         collector=_collector(options, environment),
@@ -102,10 +102,16 @@ def _collector(options: argparse.Namespace, environment: Mapping[str, str]) -> C
     return Collector(exact or f"{base.rstrip('/')}{path}", protocol)
 
 
-def _alone_in_container() -> bool:
-    """Whether process 1 is ours, be it behind an init: then nobody who would call it is in here."""
+def runs_vitrine(command: bytes) -> bool:
+    """Whether a process's command line, as /proc has it, is ours, be it behind an init.
+
+    If that is process 1, this is a container of its own, and nobody who would call it is in here.
+    """
+    return (b"-m", b"app") in pairwise(command.split(b"\0"))
+
+
+def _first_process() -> bytes:
     try:
-        words = Path("/proc/1/cmdline").read_bytes().split(b"\0")
+        return Path("/proc/1/cmdline").read_bytes()
     except OSError:
-        return False
-    return (b"-m", b"app") in pairwise(words)
+        return b""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from app.doctor.options import add_options
 from app.doctor.report import LayerReport, Report
 from app.doctor.walk import State
 from app.models import cli as models
+from monitoring.generate import generate_copy
+from monitoring.slo import load_slo
 from tests import checkpoints
 from tests.doctor.servers import Program, alertmanager, prometheus
 from tests.live.conftest import Server
@@ -139,7 +142,7 @@ def fake_server(folder: Path, settings: dict[str, str]) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, collector: HttpCollector) -> Iterator[Server]:
     """Do not break it."""
-    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "20"}
     with fake_server(tmp_path_factory.mktemp("server"), settings) as running:
         yield running
 
@@ -148,7 +151,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, collector: HttpCollector) -
 def monitoring(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[dict[str, Program]]:
     """Real Prometheuses and Alertmanagers, well and broken; all at once, since each takes seconds."""
     folder = tmp_path_factory.mktemp("monitoring")
-    rules = str(ROOT / "monitoring/prometheus/rules/*.yaml")
+    # Those of the cluster, evaluated every 0.3 s instead of every 30
+    generate_copy(load_slo(window_scale=Decimal("0.01")), folder / "generated")
+    rules = str(folder / "generated/rules/*.yaml")
     with ExitStack() as stack:
         start = stack.enter_context
         told, untold = start(alertmanager(folder / "told")), start(alertmanager(folder / "untold"))

@@ -52,7 +52,7 @@ def test_a_program_that_is_something_else(
     said: str,
     remedy: str,
 ) -> None:
-    monkeypatch.setattr(programs_check, "TIMEOUT", 0.3 if b"sleep" in content else 20.0)
+    monkeypatch.setattr(programs_check, "TIMEOUT", 2.0 if b"sleep" in content else 20.0)
     (programs / "kubectl").write_bytes(content)
     (programs / "kubectl").chmod(0o755)
     walked = world.walk()

@@ -45,6 +45,9 @@ IMPOSTORS: dict[str, tuple[Listens, str]] = {
 """What may listen in another's place, and what is said of it."""
 
 
+OF_EACH_KIND = pytest.mark.parametrize("impostor", ["other JSON", "no HTTP", "silence"], indirect=True)
+
+
 @pytest.fixture(params=IMPOSTORS)
 def impostor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(web, "TIMEOUT", 0.5)
@@ -66,14 +69,17 @@ def test_something_else_in_the_services_place(world: World, impostor: tuple[str,
     assert_named(world, impostor, "service_url", broken("service", *STANDS_ON_SERVICE))
 
 
+@OF_EACH_KIND
 def test_something_else_in_the_operations_ports_place(world: World, impostor: tuple[str, str]) -> None:
     assert_named(world, impostor, "ops_url", broken("metrics", *STANDS_ON_METRICS))
 
 
+@OF_EACH_KIND
 def test_something_else_in_prometheus_place(world: World, impostor: tuple[str, str]) -> None:
     assert_named(world, impostor, "prometheus_url", broken("prometheus", *STANDS_ON_PROMETHEUS))
 
 
+@OF_EACH_KIND
 def test_something_else_in_alertmanagers_place(world: World, impostor: tuple[str, str]) -> None:
     assert_named(world, impostor, "alertmanager_url", broken("alertmanager", "alerts"))
 

@@ -7,6 +7,7 @@ import pytest
 
 from app.doctor.address import is_loopback
 from app.doctor.alertmanager import judge_alerts
+from app.doctor.cli import runs_vitrine
 from app.doctor.device import judge_driver
 from app.doctor.programs import Program, judge_file
 from app.doctor.prometheus import Rule, Target, judge_rules, judge_targets
@@ -96,3 +97,17 @@ def test_a_program_for_another_processor(machine: str, well: bool) -> None:
 def test_who_is_loopback() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.1.2.3", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "vitrine.example", "")))
+
+
+@pytest.mark.parametrize(
+    ("command", "ours"),
+    [
+        ("python -m app serve", True),
+        ("/sbin/docker-init -- python -m app serve", True),
+        ("/sbin/init", False),
+        ("python -m monitoring.stack", False),
+        ("", False),
+    ],
+)
+def test_whose_container_it_is(command: str, ours: bool) -> None:
+    assert runs_vitrine(command.replace(" ", "\0").encode() + b"\0") == ours
