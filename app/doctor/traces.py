@@ -59,7 +59,7 @@ def look_traces(scope: Scope) -> Result:
         if scope.request and scope.service:
             send_request(scope.service.url, scope.api_key)
             while spans == before and time.monotonic() < give_up:
-                time.sleep(0.1)
+                time.sleep(0.05)
                 spans = _spans(scrape(scope.ops.url))
     except NoAnswerError as error:
         return Broken((str(error),), "See that the service stays reachable.")
