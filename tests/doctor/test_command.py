@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.__main__ import main
 from app.doctor import options
 from app.doctor.report import Report
 from tests.doctor.conftest import ALL_OK, MANIFESTS, Doctor, World
@@ -119,10 +120,13 @@ def test_in_json_it_prints_nothing_else(programs: Path) -> None:
         (["--cluster"], "unrecognized arguments: --cluster"),
     ],
 )
-def test_wrong_use_is_told_apart_from_a_finding(arguments: list[str], said: str) -> None:
-    run = command(*arguments)
-    assert run.returncode == 2
-    assert said in run.stderr.decode()
+def test_wrong_use_is_told_apart_from_a_finding(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["doctor", *arguments])
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_it_starts_without_torch_and_without_opentelemetry(programs: Path, tmp_path: Path) -> None:

@@ -113,6 +113,12 @@ def test_the_two_ports_taken_for_each_other(world: World) -> None:
     assert "/metrics answers 404" in walked.evidence
 
 
+def test_no_tls_where_tls_is_asked_for(world: World) -> None:
+    walked = world.walk(service_url=world.options["service_url"].replace("http:", "https:"))
+    assert walked.states == broken("service", *STANDS_ON_SERVICE)
+    assert "no TLS with 127.0.0.1:" in walked.evidence
+
+
 def test_a_server_that_is_stopped(world: World, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "TIMEOUT", 0.5)
     os.kill(server.process.pid, signal.SIGSTOP)
