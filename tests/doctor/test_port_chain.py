@@ -4,10 +4,21 @@ from pathlib import Path
 
 import pytest
 
+from app.doctor.manifests import Objects
+from app.doctor.port_chain import judge
+from app.doctor.walk import Ok
 from tests.doctor.conftest import MANIFESTS, World, broken
 from tests.doctor.servers import PAGE
+from tests.manifests.kustomize import APPLIED, rendered
 
 VITRINE = "Deployment vitrine, container server"
+
+
+@pytest.mark.parametrize("name", APPLIED)
+def test_what_people_apply_holds(name: str) -> None:
+    result = judge(Objects(rendered(name)))
+    assert isinstance(result, Ok), result
+
 
 LINKS = """
 targetPort: api | targetPort: http
