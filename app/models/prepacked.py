@@ -1,15 +1,14 @@
 """Linear layers with their weights in the layout that oneDNN multiplies fastest.
 
-torch multiplies float32 matrices with MKL, which leaves half of an AMD processor's vector unit idle: oneDNN is
-more than twice as fast there, with the same precision. In bfloat16 it is spared bringing the weights into its
-layout with each call. The operators are those that torch's own compiler makes of a frozen model's layers.
+torch multiplies float32 matrices with MKL. On AMD's processors oneDNN is more than twice as fast, with the
+same precision (docs/adr/0002); in bfloat16 it is spared bringing the weights into its layout with each call.
+The operators are those that torch's own compiler makes of a frozen model's layers.
 """
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.activations import GELUActivation
-
 
 _onednn = torch.ops.mkldnn
 
