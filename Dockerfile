@@ -10,6 +10,8 @@ FROM scratch AS wheels
 # What building and serving both stand on: a Python, the base's own or the distribution's, and who serves.
 FROM ${BASE} AS python
 ARG PYTHON
+# The base is an argument, and which versions there are is its distribution's affair.
+# hadolint ignore=DL3008
 RUN set -eu; \
     if ! command -v "$PYTHON" >/dev/null; then \
         apt-get update -qq; \
@@ -27,11 +29,13 @@ RUN set -eu; \
 FROM python AS build
 ARG PYTHON
 WORKDIR /build
+# hadolint ignore=DL3008
 RUN set -eu; \
     if ! "$PYTHON" -c 'import ensurepip' 2>/dev/null; then \
         apt-get update -qq; \
         DEBIAN_FRONTEND=noninteractive \
             apt-get install -y -qq --no-install-recommends "$PYTHON-venv" ca-certificates; \
+        rm -rf /var/lib/apt/lists/*; \
     fi; \
     "$PYTHON" -m venv .venv
 ENV PIP_CONFIG_FILE=/run/secrets/pip.conf \

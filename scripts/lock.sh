@@ -11,4 +11,5 @@ compile pyproject.toml --output-file requirements.lock "$@"
 # The tests run what is served: the same versions, and their own tools beside them.
 compile pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock "$@"
 compile --group clients --output-file requirements-clients.lock "$@"
+compile --group sbom --output-file requirements-sbom.lock "$@"
 compile --group model --no-deps --generate-hashes --output-file requirements-model.lock "$@"
