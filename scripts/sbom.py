@@ -1,7 +1,7 @@
 """Adds to the Python packages' bill of materials what else is in the image. Prints CycloneDX, validated.
 
-The argument is a folder with python.json (from cyclonedx-py), packages (name, version and architecture of each of
-the distribution's, with tabs between), os-release, and model.json (the model's manifest).
+The argument is a folder with python.json (from cyclonedx-py), os-release, model.json (the model's manifest),
+and packages: name, version and architecture of each of the distribution's, with tabs between.
 """
 
 import json

@@ -19,6 +19,7 @@ in_image 'cd /opt/vitrine/lib/python3*/site-packages && tar -c -- *.dist-info' |
     tar -x -C "$folder"/venv/lib/python3*/site-packages
 in_image 'cat /etc/os-release' >"$folder/os-release"
 in_image "dpkg-query --show --showformat '\${Package}\t\${Version}\t\${Architecture}\n'" >"$folder/packages"
+# shellcheck disable=SC2016 # the image's own variable
 in_image 'cat "$APP_MODEL/vitrine-manifest.json"' >"$folder/model.json"
 
 .venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file "$folder/python.json" "$folder/venv"
