@@ -8,6 +8,7 @@ ARG MODEL_NAME=all-MiniLM-L6-v2
 FROM scratch AS wheels
 
 # What building and serving both stand on: a Python, the base's own or the distribution's, and who serves.
+# checkov:skip=CKV_DOCKER_7:The base is an argument, and its default has a version
 FROM ${BASE} AS python
 ARG PYTHON
 # The base is an argument, and which versions there are is its distribution's affair.

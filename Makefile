@@ -30,7 +30,7 @@ stack: dev model ## Serve it with Prometheus, Alertmanager and the rules, on loo
 	@scripts/system-programs.sh prometheus prometheus-alertmanager
 	@APP_MODEL='$(APP_MODEL)' exec .venv/bin/python -m monitoring.stack $(ARGS)
 
-test: system dev clients model ## Run the tests, after installing what they need
+test: system dev clients model sbom-tools ## Run the tests, after installing what they need
 	.venv/bin/python -m pytest -m 'not bench and not e2e' --cov $(ARGS)
 
 bench: system dev clients model ## Measure, on a machine that does nothing else

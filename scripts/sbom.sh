@@ -10,7 +10,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 in_image() {
-    "$engine" run --rm --network none --read-only --entrypoint sh "$image" -euc "$1"
+    "$engine" run --rm --no-healthcheck --network none --read-only --entrypoint sh "$image" -euc "$1"
 }
 
 # cyclonedx-py looks at an environment: this one has the metadata of what the image's has, and none of its code.

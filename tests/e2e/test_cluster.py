@@ -18,7 +18,9 @@ LIGHT, HEAVY = 4, 64
 
 
 @pytest.fixture(scope="module", autouse=True)
-def deployed() -> Iterator[None]:
+def deployed(request: pytest.FixtureRequest) -> Iterator[None]:
+    if "e2e" not in request.config.getoption("markexpr"):
+        pytest.skip("It changes the cluster that KUBECONFIG names, so it wants to be asked for: -m e2e")
     kubectl("rollout", "status", "deployment/vitrine", "-n", NAMESPACE, "--timeout=10m")
     yield
     kubectl("delete", "namespace", LOAD_NAMESPACE, "--ignore-not-found", "--wait=false")

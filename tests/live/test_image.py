@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.live.client import Connection, Reply, post_once
-from tests.live.containers import LABELS, Container, build, podman
+from tests.live.containers import LABELS, Container, build, environment, podman
 from tests.texts import texts
 
 pytestmark = [pytest.mark.live, pytest.mark.image, pytest.mark.anyio, pytest.mark.timeout(900)]
@@ -160,6 +162,23 @@ async def test_a_stop_under_load_loses_nothing(run: Run) -> None:
     assert container.wait() == 0
     assert {reply.status for reply in answered.values()} == {200}
     assert {line["request_id"] for line in container.events("request")} == set(answered)
+
+
+def test_its_bill_of_materials_names_all_kinds_of_parts(image: str, tmp_path: Path) -> None:
+    command = ["scripts/sbom.sh", image, str(tmp_path / "sbom.json")]
+    subprocess.run(command, cwd=ROOT, check=True, env=environment() | {"ENGINE": "podman"})
+    parts = json.loads((tmp_path / "sbom.json").read_text())["components"]
+
+    versions = {part["name"].lower().replace("_", "-"): part.get("version") for part in parts}
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    locked = dict(line.split("==") for line in lock if "==" in line and ";" not in line)
+    assert {name: versions.get(name, "").partition("+")[0] for name in locked} == locked
+    assert "libc6" in versions
+
+    (model,) = (part for part in parts if part["type"] == "machine-learning-model")
+    assert model["name"] == f"sentence-transformers/{MODEL}"
+    hashes = {file["name"]: file["hashes"][0]["content"] for file in model["components"]}
+    assert hashes["model.safetensors"].startswith("53aa51172d142c89")
 
 
 def test_a_flipped_bit_of_the_weights_ends_the_start(run: Run, minilm: Path, tmp_path: Path) -> None:
