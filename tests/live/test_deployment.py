@@ -17,7 +17,9 @@ DEPLOYMENT = """
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: vitrine}
-spec: {template: {spec: {containers: [{name: vitrine, image: "vitrine:0.1.0"}, {name: other, image: "other:1"}]}}}
+spec:
+  template:
+    spec: {containers: [{name: vitrine, image: "vitrine:0.1.0"}, {name: other, image: "other:1"}]}
 """
 
 
