@@ -21,7 +21,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' app/__init__.py)
     lock lock-check clean venv dev clients model sbom-tools system
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: venv model ## Serve all-MiniLM-L6-v2, after installing what that needs
 	@APP_MODEL='$(APP_MODEL)' APP_LOG_FORMAT='$(APP_LOG_FORMAT)' exec .venv/bin/python -m app serve
