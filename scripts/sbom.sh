@@ -22,7 +22,8 @@ in_image "dpkg-query --show --showformat '\${Package}\t\${Version}\t\${Architect
 # shellcheck disable=SC2016 # the image's own variable
 in_image 'cat "$APP_MODEL/vitrine-manifest.json"' >"$folder/model.json"
 
-.venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file "$folder/python.json" "$folder/venv"
+.venv-sbom/bin/cyclonedx-py environment --no-validate --pyproject pyproject.toml \
+    --output-file "$folder/python.json" "$folder/venv"
 mkdir -p "$(dirname "$file")"
 .venv-sbom/bin/python scripts/sbom.py "$folder" >"$folder/sbom.json"
 mv "$folder/sbom.json" "$file"

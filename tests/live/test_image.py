@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any
 
 import pytest
@@ -162,6 +163,32 @@ async def test_a_stop_under_load_loses_nothing(run: Run) -> None:
     assert container.wait() == 0
     assert {reply.status for reply in answered.values()} == {200}
     assert {line["request_id"] for line in container.events("request")} == set(answered)
+
+
+def test_a_stop_while_it_starts_ends_it_at_once(run: Run) -> None:
+    """The first process of a container ignores what it has no handler for."""
+    container = run()
+    deadline = time.monotonic() + 30
+    while not handles_sigterm(container):
+        assert time.monotonic() < deadline, "no handler in 30 s"
+        time.sleep(0.02)
+    started = time.monotonic()
+    podman("stop", "--time=60", container.name)
+    assert time.monotonic() - started < 20
+    assert container.wait() == 128 + SIGTERM
+    assert not container.events("listening")
+
+
+def handles_sigterm(container: Container) -> bool:
+    """Whether the container's first process does, as the kernel says from outside."""
+    inspected = podman("inspect", "--format={{.State.Pid}}", container.name, check=False)
+    process = Path("/proc") / (inspected.stdout.strip() or "0")
+    # At first it is still the runtime, which handles every signal.
+    if not process.exists() or not (process / "cmdline").read_bytes().startswith(b"python\0"):
+        return False
+    status = (process / "status").read_text().splitlines()
+    caught = next(line for line in status if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (SIGTERM - 1) & 1)
 
 
 def test_its_bill_of_materials_names_all_kinds_of_parts(image: str, tmp_path: Path) -> None:
