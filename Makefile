@@ -11,7 +11,8 @@ APP_MODEL ?= models/all-MiniLM-L6-v2
 APP_LOG_FORMAT ?= console
 # More arguments to pytest: make test ARGS='-k batcher -x'
 ARGS ?=
-export PYTHON TORCH_INDEX ENGINE BASE BASE_PYTHON TAG TARGET MODEL_ID MODEL_REVISION PIP_CONF CA_PEM
+export PYTHON TORCH_INDEX ENGINE BASE BASE_PYTHON TAG TARGET MODEL_ID MODEL_REVISION WHEELS PIP_CONF \
+    CA_PEM
 
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' app/__init__.py)
 

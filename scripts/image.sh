@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image with the first of docker and podman that works here. docs/image.md says what the variables mean.
 # usage: image.sh        reads ENGINE, TAG, TARGET, BASE, BASE_PYTHON, TORCH_INDEX, MODEL_ID, MODEL_REVISION,
-#                        PIP_CONF, CA_PEM, HF_TOKEN
+#                        WHEELS, PIP_CONF, CA_PEM, HF_TOKEN
 set -euo pipefail
 
 engine=$(scripts/engine.sh)
@@ -13,7 +13,7 @@ model=${MODEL_ID:-sentence-transformers/all-MiniLM-L6-v2}
 options=(--target "$target" --tag "$tag"
     --build-arg "MODEL_ID=$model" --build-arg "MODEL_NAME=${model##*/}"
     --build-arg "MODEL_REVISION=${MODEL_REVISION:-}"
-    --build-arg "VERSION=$version" --build-arg "REVISION=$(git describe --always --abbrev=40 --dirty)"
+    --build-arg "VERSION=$version" --build-arg "REVISION=$(git describe --always --abbrev=40 --exclude '*' --dirty)"
     --build-arg "CREATED=$(date --utc +%FT%TZ)")
 [ -z "${BASE:-}" ] || options+=(--build-arg "BASE=$BASE")
 [ -z "${BASE_PYTHON:-}" ] || options+=(--build-arg "PYTHON=$BASE_PYTHON")
@@ -21,6 +21,7 @@ index=TORCH_INDEX
 [ "$target" != cuda ] || index=TORCH_CUDA_INDEX
 [ -z "${TORCH_INDEX:-}" ] || options+=(--build-arg "$index=$TORCH_INDEX")
 
+[ -z "${WHEELS:-}" ] || options+=(--build-context "wheels=$WHEELS")
 # Mounted while packages are installed, and in no layer.
 [ -z "${PIP_CONF:-}" ] || options+=(--secret "id=pip.conf,src=$PIP_CONF")
 [ -z "${CA_PEM:-}" ] || options+=(--secret "id=ca.pem,src=$CA_PEM")

@@ -8,9 +8,11 @@ folder=$1
 base=localhost/vitrine-test-base
 mkdir -p "$folder"
 
-# runc, since crun knows no cgroup v1; limits that a container may set, whatever those of this shell are.
+# runc, since crun knows no cgroup v1; limits that a container may set, whatever those of this shell are; the
+# machine's own network, which needs no setup, and so nothing of it can be missing.
 cat >"$folder/containers.conf" <<'END'
 [containers]
+netns = "host"
 default_ulimits = ["nofile=8192:8192", "nproc=8192:8192"]
 
 [engine]

@@ -14,7 +14,6 @@ from tests.live.conftest import Server
 FOLDER = ROOT / "build" / "image"
 """What `scripts/test-base.sh` leaves."""
 IMAGE = "localhost/vitrine-test"
-LABELS = {"VERSION": "1.2.3", "REVISION": "0123abc", "CREATED": "2026-01-02T03:04:05Z"}
 
 
 def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -36,14 +35,23 @@ def build() -> str:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         pytest.skip("The image's tests make a base image, which wants root on Debian or Ubuntu")
     subprocess.run(["scripts/test-base.sh", str(FOLDER)], cwd=ROOT, check=True)
-    arguments = {"BASE": "localhost/vitrine-test-base", "TORCH_INDEX": "", **LABELS}
-    podman(
-        *("build", "--format=docker", "--network=host", "--target=cpu", f"--tag={IMAGE}"),
-        *(f"--build-arg={name}={value}" for name, value in arguments.items()),
-        f"--build-context=wheels={FOLDER / 'wheels'}",
-        f"--secret=id=pip.conf,src={FOLDER / 'pip.conf'}",
-        ".",
+    arguments = {
+        "ENGINE": "podman",
+        "BASE": "localhost/vitrine-test-base",
+        "TAG": IMAGE,
+        "WHEELS": str(FOLDER / "wheels"),
+        "PIP_CONF": str(FOLDER / "pip.conf"),
+    }
+    result = subprocess.run(
+        ["scripts/image.sh"],
+        cwd=ROOT,
+        env=environment() | arguments,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    if result.returncode:
+        pytest.fail(f"the image cannot be built:\n{result.stdout}\n{result.stderr}")
     return IMAGE
 
 
@@ -55,10 +63,10 @@ class Container(Server):
         log = tmp_path / "termination-log"
         log.touch()
         log.chmod(0o666)  # as the kubelet makes it, for whatever user the container has
-        # The machine's own network: it needs no setup, and so nothing of it can be missing.
+        # On the machine's own network: see `scripts/test-base.sh`.
         settings = {"APP_PORT": str(free_port()), "APP_OPS_PORT": str(free_port()), **settings}
         command = [
-            *("podman", "run", "--rm", f"--name={name}", "--network=host"),
+            *("podman", "run", "--rm", f"--name={name}"),
             *("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:rw,noexec,nosuid,nodev,size=64m"),
             *("--cap-drop=all", "--security-opt=no-new-privileges", "--memory=2g", "--cpus=2"),
             f"--volume={log}:/dev/termination-log",

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
 from signal import SIGTERM
@@ -13,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from app import __version__
 from tests.conftest import ROOT
 from tests.live.client import Connection, Reply, post_once
-from tests.live.containers import LABELS, Container, build, environment, podman
+from tests.live.containers import Container, build, environment, podman
 from tests.texts import texts
 
 pytestmark = [pytest.mark.live, pytest.mark.image, pytest.mark.anyio, pytest.mark.timeout(900)]
@@ -83,11 +85,14 @@ def run(image: str, tmp_path: Path) -> Iterator[Run]:
 
 def test_its_labels_say_what_it_is(image: str) -> None:
     config: dict[str, Any] = json.loads(podman("inspect", image).stdout)[0]["Config"]
-    labels = config["Labels"]
-    assert {
-        name: labels[f"org.opencontainers.image.{name.lower()}"]
-        for name in ("VERSION", "REVISION", "CREATED")
-    } == LABELS
+    labels = {name.removeprefix("org.opencontainers.image."): text for name, text in config["Labels"].items()}
+    assert labels["version"] == __version__
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert labels["revision"].removesuffix("-dirty") == commit.stdout.strip()
+    age = datetime.now(UTC) - datetime.fromisoformat(labels["created"])
+    assert timedelta(0) <= age < timedelta(hours=1)
     assert config["User"] == "10001:10001"
     assert set(config["ExposedPorts"]) == {"8000/tcp", "9000/tcp"}
 
