@@ -3,6 +3,9 @@
 ARG BASE=python:3.11-slim-bookworm
 ARG PYTHON=python3
 ARG MODEL_NAME=all-MiniLM-L6-v2
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
 
 # Empty, unless a folder of wheels is given: --build-context wheels=FOLDER
 FROM scratch AS wheels
@@ -78,6 +81,11 @@ WORKDIR /vitrine
 COPY LICENSE ./
 COPY app app
 RUN "$PYTHON" -m compileall -q --invalidation-mode unchecked-hash app
+ARG VERSION
+ARG REVISION
+ARG CREATED
+# Labels alone do not make podman's cache look at them; a file does.
+RUN echo "$VERSION $REVISION $CREATED" > BUILD
 
 # All that both targets say. Files come last, those that change least first.
 FROM python AS service
@@ -107,7 +115,9 @@ RUN --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.pem --mount=type=b
 COPY --from=model /models /models
 COPY --from=code /vitrine /vitrine
 USER 10001:10001
-ARG VERSION=0.0.0 REVISION=unknown CREATED=1970-01-01T00:00:00Z
+ARG VERSION
+ARG REVISION
+ARG CREATED
 LABEL org.opencontainers.image.version=$VERSION \
     org.opencontainers.image.revision=$REVISION \
     org.opencontainers.image.created=$CREATED
@@ -122,7 +132,9 @@ ENV APP_DEVICE=cuda
 COPY --from=model /models /models
 COPY --from=code /vitrine /vitrine
 USER 10001:10001
-ARG VERSION=0.0.0 REVISION=unknown CREATED=1970-01-01T00:00:00Z
+ARG VERSION
+ARG REVISION
+ARG CREATED
 LABEL org.opencontainers.image.version=$VERSION \
     org.opencontainers.image.revision=$REVISION \
     org.opencontainers.image.created=$CREATED
