@@ -3,10 +3,12 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from app.doctor.options import add_options
@@ -134,8 +136,15 @@ def _settings_help() -> Iterator[str]:
         yield textwrap.indent(textwrap.fill(field.description or "", 90), "      ")
 
 
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    """What a signal does until the server drains on it: there is nothing yet to lose."""
+    os._exit(128 + number)
+
+
 def run_to_exit(arguments: list[str]) -> NoReturn:
     """Run one command and end the process, whatever its threads are doing."""
+    # As the first process of a container, one that has no handler yet would not even notice.
+    signal.signal(signal.SIGTERM, _end)
     code = main(arguments)
     logging.shutdown()
     sys.stdout.flush()
