@@ -83,6 +83,10 @@ def test_every_page_can_be_found() -> None:
     new = {ROOT / "README.md"}
     while new:
         found |= new
-        links = {(page.parent / link.partition("#")[0]).resolve() for page in new for link in LINK.findall(prose(page))}
+        links = {
+            (page.parent / link.partition("#")[0]).resolve()
+            for page in new
+            for link in LINK.findall(prose(page))
+        }
         new = {link for link in links if link.suffix == ".md" and link.exists()} - found
     assert found >= {page for page in PAGES if page.parent != ROOT}
