@@ -27,7 +27,7 @@ def prose(page: Path) -> str:
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """Those that GitHub gives to headings: of several that are called the same, all but the first are numbered."""
+    """Those that GitHub gives to headings; of several with one name, all but the first are numbered."""
     found: set[str] = set()
     for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
         text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
@@ -67,6 +67,17 @@ def test_its_links_lead_somewhere(page: Path) -> None:
 def test_the_files_that_it_names_are_there(page: Path) -> None:
     for path in NAMED.findall(prose(page)):
         assert (ROOT / path).exists(), path
+
+
+def test_every_target_of_make_that_is_named_is_there() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named_ones = {
+        target
+        for page in PAGES
+        for target in re.findall(r"(?:\$ |`)make ([a-z][a-z0-9-]*)", page.read_text())
+    }
+    assert named_ones <= targets
+    assert {"serve", "image", "kind-up"} <= named_ones
 
 
 def test_its_shell_is_shell() -> None:

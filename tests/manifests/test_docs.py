@@ -1,8 +1,8 @@
-"""docs/deployment.md says what is so."""
+"""docs/deployment.md says what is so, and every page's kubectl names what is there."""
 
 import os
 import re
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -13,6 +13,14 @@ from tests.manifests.policies.network import ANYWHERE, OTHERS, flows
 from tests.manifests.policies.wiring import TO_BE_MADE
 
 PAGE = (ROOT / "docs/deployment.md").read_text()
+KINDS = {
+    "deploy": "Deployment",
+    "deployment": "Deployment",
+    "hpa": "HorizontalPodAutoscaler",
+    "service": "Service",
+    "statefulset": "StatefulSet",
+    "svc": "Service",
+}
 
 
 def _rows(heading: str) -> list[list[str]]:
@@ -92,25 +100,61 @@ def test_the_example_of_an_overlay_builds(tmp_path: Path) -> None:
     assert route["spec"]["parentRefs"] == [{"name": "public", "namespace": "gateways"}]
 
 
+def _commands() -> Iterator[tuple[str, str]]:
+    """Each page's commands of kubectl, in its blocks and its sentences."""
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for command in re.findall(r"\bkubectl((?:\\\n|[^\n`|])*)", page.read_text()):
+            yield str(page.relative_to(ROOT)), command
+
+
+def _namespace(command: str) -> str | None:
+    found = re.search(r"(?:-n|--namespace) (\S+)", command)
+    return found[1] if found else None
+
+
 def test_every_page_names_what_is_there() -> None:
-    """In kubectl's commands: `deploy/vitrine`, `service/grafana`."""
-    kinds = {"deploy": "Deployment", "deployment": "Deployment", "statefulset": "StatefulSet"}
-    kinds |= {"svc": "Service", "service": "Service"}
-    there = {(found["kind"], found["metadata"]["name"]) for found in build(".")}
-    for page in (ROOT / "docs").rglob("*.md"):
-        for kind, name in re.findall(rf"\b({'|'.join(kinds)})/([a-z-]+)\b", page.read_text()):
-            assert (kinds[kind], name) in there, page
+    """In kubectl's commands, and in the namespace where it is: `deploy/vitrine`, `get hpa vitrine`."""
+    there = {
+        (found["kind"], found["metadata"].get("namespace"), found["metadata"]["name"]) for found in build(".")
+    }
+    seen = 0
+    for page, command in _commands():
+        for kind, name in re.findall(rf"\b({'|'.join(KINDS)})[/ ]([a-z][a-z-]*)\b", command):
+            assert (KINDS[kind], _namespace(command), name) in there, (page, command)
+            seen += 1
+    assert seen > 20
 
 
-def test_its_links_lead_somewhere() -> None:
-    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)}
-    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGE):
-        path, _, anchor = link.partition("#")
-        assert not path or (ROOT / "docs" / path).exists()
-        assert not anchor or anchor in headings
+def test_every_forward_leads_to_a_port() -> None:
+    objects = build(".")
+    open_ports: dict[tuple[str, str, str], set[int]] = {
+        ("POD", found.namespace, ""): set(found.ports.values())
+        for found in pods(objects)
+        if found.name == "vitrine"
+    }
+    open_ports |= {
+        (found.owner["kind"], found.namespace, found.name): set(found.ports.values())
+        for found in pods(objects)
+    }
+    open_ports |= {
+        ("Service", found["metadata"]["namespace"], found["metadata"]["name"]): {
+            port["port"] for port in found["spec"]["ports"]
+        }
+        for found in of_kind(objects, "Service")
+    }
+    seen = 0
+    for page, command in _commands():
+        for target, ports in re.findall(r"port-forward (\S+)((?: [\d:]+)+)", command):
+            kind, _, name = target.partition("/")
+            there = open_ports[KINDS.get(kind, kind), _namespace(command) or "", name]
+            assert {int(port.rpartition(":")[2]) for port in ports.split()} <= there, (page, command)
+            seen += 1
+    assert seen > 20
 
 
-def test_its_shell_is_shell() -> None:
-    for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL):
-        commands = re.sub(r"^\$ ", "", block, flags=re.MULTILINE)
-        subprocess.run(["bash", "-n"], input=commands, text=True, check=True)
+def test_the_versions_to_install_are_those_of_the_cluster() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    (nodes,) = set(re.findall(r"kindest/node:(v[\d.]+)", (ROOT / "k8s/kind/cluster.yaml").read_text()))
+    (kind,) = re.findall(r"check kind ([\d.]+)", (ROOT / "scripts/kind-programs.sh").read_text())
+    assert f"/release/{nodes}/bin/" in page
+    assert f"/dl/v{kind}/" in page
