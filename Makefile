@@ -13,7 +13,7 @@ export PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve stack test bench check format generate mutate-rules lock lock-check clean venv dev clients model system
+.PHONY: help serve stack test bench measure check format generate mutate-rules lock lock-check clean venv dev clients model system
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,11 @@ stack: dev model ## Serve it with Prometheus, Alertmanager and the rules, on loo
 test: system dev clients model ## Run the tests, after installing what they need
 	.venv/bin/python -m pytest -m 'not bench' --cov $(ARGS)
 
-bench: system dev clients model ## Measure, on a machine that does nothing else
+bench: dev model ## Compare with other servers, on a machine that does nothing else (ARGS=--help)
+	@scripts/system-programs.sh gcc
+	.venv/bin/python -m tests.bench $(ARGS)
+
+measure: system dev model ## Measure the service by itself: telemetry's cost, linearity, memory, overload
 	.venv/bin/python -m pytest -m bench -s $(ARGS)
 
 check: dev ## Lint, check the format and the types
@@ -56,7 +60,7 @@ lock-check: dev ## Check that the locks hold on each Python and processor
 	scripts/lock-check.sh
 
 clean: ## Remove all that make made
-	rm -rf .venv .venv-clients models .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-clients .venv-bench-* build/bench models .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # What the targets above stand on. Each ends at once where there is nothing to do.
 venv:
