@@ -1,4 +1,4 @@
-"""Whether a server's answers are right: each text's own vector, by sentence-transformers on the same files."""
+"""Whether answers are right: each text's own vector, as sentence-transformers has it from the same files."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.contenders import Contender
-from tests.bench.load import read_samples
 
 LEAST_COSINE = 0.999
 

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.ceiling MODEL DTYPE SECONDS`: what the same weights do on the same cores without HTTP.
+"""`python -m tests.bench.ceiling MODEL DTYPE SECONDS TEXTS`: the same weights on the same cores without HTTP.
 
 Texts are tokenized before the clock starts, ordered by length and cut into batches; the runner's own
 `concurrency` of threads takes them in turn. What is printed is the best of several batch sizes, and the bare
@@ -118,7 +118,7 @@ def measure(runner: ModelRunner, items: Sequence[TokenizedInput], max_tokens: in
 
 def main(model: str, dtype: DtypeName, seconds: float, count: int) -> None:
     """Measure the runner that `Settings` would make."""
-    settings = Settings(model=model, dtype=dtype)  # type: ignore[arg-type]  # as a variable gives it
+    settings = Settings(model=model, dtype=dtype)
     runner = TorchRunner(
         Path(model),
         name=settings.public_name,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.bench.answers import Reference, WrongAnswers
 from tests.bench.ceiling import Ceiling
-from tests.bench.corpus import corpus, lengths
 from tests.bench.contenders import BY_NAME, Contender
+from tests.bench.corpus import corpus, lengths
 from tests.bench.load import BUILD, OBJECTIVE, Measured, closed, open_loop, read_samples, write_requests
 from tests.bench.machine import machine
 from tests.bench.results import Entry, Results, Run
@@ -172,11 +172,11 @@ def compare_open(comparison: Comparison) -> Results:
     return comparison.results
 
 
-STEPS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+STEPS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 
 
 def find_knee(holds: Callable[[float], bool], capacity: float) -> float:
-    """The highest rate found at which the objective holds: in steps of the capacity, then by bisection; 0 if none."""
+    """The highest rate found at which the objective holds, by steps of the capacity, then bisection; or 0."""
     good, bad = 0.0, 0.0
     for step in STEPS:
         rate = step * capacity

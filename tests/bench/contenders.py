@@ -11,8 +11,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 TWO_THREADS = {"OMP_NUM_THREADS": "2"}
 
 
-def _answer_of(key: str) -> Callable[[Any], Vector]:
-    return lambda answer: list(answer[key])
+def _embedding(answer: Any) -> Vector:
+    return list(answer["embedding"])
 
 
 def _openai(answer: Any) -> Vector:
@@ -31,9 +31,9 @@ def _v2(text: str) -> object:
 class Contender:
     """A server: how it is started, asked and understood.
 
-    In `command`, `prepare`, `cwd` and `variables`, {bin} is the folder of its environment's programs, {here} its own
-    folder, {model} the model's, {port} and {port1}, {port2} the ports that it may take, {dtype} the dtype and
-    {build} a folder for what is made.
+    In `command`, `prepare`, `cwd` and `variables`, {bin} is the folder of its environment's programs, {here}
+    its own folder, {model} the model's, {port}, {port1} and {port2} the ports that it may take, {dtype} the
+    dtype and {build} a folder for what is made.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Contender:
     command: tuple[str, ...]
     body: Callable[[str], object] = lambda text: {"text": text}
     path: str = "/embed"
-    vector: Callable[[Any], Vector] = _answer_of("embedding")
+    vector: Callable[[Any], Vector] = _embedding
     variables: Mapping[str, str] = field(default_factory=dict)
     prepare: tuple[str, ...] = ()
     """Run once after its environment was made."""
@@ -76,7 +76,7 @@ CONTENDERS = (
         body=_ask_openai,
         path="/v1/embeddings",
         vector=_openai,
-        # Its own admission would refuse the slowest of a closed loop; the open loop's requests have deadlines.
+        # A closed loop asks for all answers, however late; the open loop's requests have deadlines.
         variables={
             "APP_MODEL": "{model}",
             "APP_MODEL_NAME": "all-MiniLM-L6-v2",
@@ -106,6 +106,8 @@ CONTENDERS = (
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
             "VLLM_CPU_KVCACHE_SPACE": "1",
+            # Its documentation asks for these two
+            "LD_PRELOAD": "{bin}/../lib/libiomp5.so /usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4",
             "VLLM_LOGGING_LEVEL": "WARNING",
         },
         # PyPI's builds of these need CUDA, and text needs none of them

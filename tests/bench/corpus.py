@@ -10,7 +10,7 @@ from tests.texts import texts
 
 
 def corpus(count: int) -> list[str]:
-    """Different texts, many short and a few long: 42 tokens in the mean, at most 256, which MiniLM reads whole.
+    """Different texts, many short and a few long: 42 tokens in the mean, at most 256, what MiniLM reads.
 
     None is longer, since servers differ in where they cut.
     """

@@ -35,7 +35,7 @@ def machine() -> dict[str, str]:
 
 
 def busy() -> float:
-    """The share of the machine's CPU time that was used in the last second: a quiet machine has less than 0.05."""
+    """The share of the machine's CPU time that is used during a second; on a quiet machine below 0.05."""
 
     def read() -> tuple[int, int]:
         times = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:]))

@@ -1,5 +1,6 @@
 """What a server and all processes that it started have used, from /proc."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -11,7 +12,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Have processes whose parent ends become this process's children, so that no server hides a part of it."""
+    """Have processes whose parent ends become this one's children, so that no server hides a part of it."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
 
@@ -63,6 +64,17 @@ def peak_bytes(pids: set[int]) -> int:
     return total * 1024
 
 
+def resident_bytes(pids: set[int]) -> int:
+    """The memory that these processes have now, what several share counted once."""
+    total = 0
+    for pid in pids:
+        try:
+            total += _kilobytes(Path(f"/proc/{pid}/smaps_rollup"))["Pss"]
+        except OSError:
+            continue
+    return total * 1024
+
+
 def end(pids: set[int], patience: float) -> None:
     """Ask these processes to end, and end those that have not after `patience` seconds."""
     for how, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 10.0)):
@@ -90,10 +102,8 @@ def _alive(pid: int) -> bool:
 
 
 def _send(pid: int, how: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, how)
-    except ProcessLookupError:
-        pass
 
 
 def _fields(pid: int) -> list[str]:

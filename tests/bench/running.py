@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 from tests.bench.contenders import Contender
 from tests.bench.load import BUILD
-from tests.bench.processes import cpu_seconds, descendants, end, peak_bytes
+from tests.bench.processes import cpu_seconds, descendants, end, peak_bytes, resident_bytes
 
 ROOT = Path(__file__).parents[2]
 PEERS = Path(__file__).with_name("peers")
@@ -43,6 +43,10 @@ class Running:
     def peak_bytes(self) -> int:
         """The most memory that all its processes have had."""
         return peak_bytes(self._all())
+
+    def resident_bytes(self) -> int:
+        """The memory that all its processes have now."""
+        return resident_bytes(self._all())
 
     def _all(self) -> set[int]:
         # All that this process started and that is alive: orphans too, and of servers there is one at a time.

@@ -1,4 +1,4 @@
-"""LitServe: two workers with a thread each, dynamic batches; within a batch, texts of near lengths together."""
+"""LitServe: two workers with a thread each, dynamic batches; within one, texts of near lengths together."""
 
 import os
 
