@@ -1,7 +1,7 @@
 """How a load balancer's choice and the number of pods shape the tail: a simulation for docs/scaling.md.
 
-Requests come by a Poisson process, take exponentially distributed times, and wait in the line of the pod that was
-chosen for them, which has `workers` that take them in order of arrival.
+Requests come by a Poisson process, take exponentially distributed times, and wait in the line of the pod that
+was chosen for them, which has `workers` that take them in order of arrival.
 """
 
 import heapq
@@ -48,8 +48,8 @@ def simulate(
 ) -> list[float]:
     """The time that each request spends in its pod, sorted, in mean service times.
 
-    `utilisation` is the share of the workers' time that is asked for. The first tenth, while lines build up, is
-    left out.
+    `utilisation` is the share of the workers' time that is asked for. The first tenth, while lines build up,
+    is left out.
     """
     chance = random.Random(seed)
     load = [0] * pods

@@ -78,7 +78,7 @@ LIMITS = Limits(
     sampled_traces=1000,
 )
 FULL = 0.6
-"""How full pods are, of their knee: the rest is for bursts, a lost zone and the minutes that new pods take."""
+"""How full pods are, of their knee: the rest is for bursts, a lost zone and the time that new pods take."""
 RATES = (1_000, 100_000, 10_000_000)
 DAYS = 30
 
@@ -121,7 +121,7 @@ class Plan:
 
     @property
     def prometheus_disk(self) -> float:
-        """Bytes for the objectives' window, a fifth more for blocks that straddle its end and for compaction."""
+        """Bytes for the objectives' window; a fifth for blocks that straddle its end and for compaction."""
         return self.samples * TELEMETRY.bytes_per_sample * DAYS * 86400 * 1.2
 
     @property
@@ -216,7 +216,7 @@ def filled_in(page: str) -> str:
     tables = {"inputs": inputs_table(), "capacity": capacity_table(), "balancing": balancing.table()}
     for name, table in tables.items():
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        page, found = marked.subn(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", page)
+        page, found = marked.subn(rf"\g<1>{table}\n\g<2>", page)
         if found != 1:
             raise ValueError(f"{PAGE} must have the markers of {name} once")
     return page

@@ -120,15 +120,16 @@ CONTENDERS = (
         "infinity",
         "infinity-emb",
         # Of a folder it knows the models by their paths in it, so it is started there
-        (*_INFINITY, "--model-id", ".", "--engine", "optimum", "--no-onnx-disable-optimize"),
+        (*_INFINITY, "--model-id", ".", "--engine", "optimum"),
         cwd="{build}/onnx",
         body=_ask_openai,
         path="/embeddings",
         vector=_openai,
-        variables={**_QUIET_INFINITY, "HF_HUB_CACHE": "{build}/onnx-cache"},
+        variables=_QUIET_INFINITY,
         prepare=(
             *("{bin}/optimum-cli", "export", "onnx", "--model", "{model}", "--library", "transformers"),
-            *("--task", "feature-extraction", "{build}/onnx"),
+            # Its own optimizer does not know the newer optimum: the same fusions, beforehand
+            *("--task", "feature-extraction", "--optimize", "O2", "{build}/onnx"),
         ),
     ),
     Contender(

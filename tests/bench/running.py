@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -189,5 +190,8 @@ def _is_free(port: int) -> bool:
 
 
 def _last_line(said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "no word of why"
+    """The last error that a program told of, or else its last words."""
+    lines = [line.strip() for line in said.splitlines() if re.search(r"\w{3}", line)]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b|ERROR", line)]
+    told = errors or lines or ["no word of why"]
+    return told[-1][:300]

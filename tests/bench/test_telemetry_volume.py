@@ -4,9 +4,11 @@ import re
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 from urllib.request import Request, urlopen
 
 import pytest
@@ -29,17 +31,14 @@ class CountingCollector(BaseHTTPRequestHandler):
     """Counts spans and their bytes."""
 
     protocol_version = "HTTP/1.1"
-    spans: int
-    bytes: int
+    counts: ClassVar[Counter[str]] = Counter()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         sent = ExportTraceServiceRequest.FromString(body)
-        kind = type(self)
-        kind.bytes += len(body)
-        kind.spans += sum(
-            len(scope.spans) for resource in sent.resource_spans for scope in resource.scope_spans
-        )
+        self.counts["bytes"] += len(body)
+        scopes = (scope for resource in sent.resource_spans for scope in resource.scope_spans)
+        self.counts["spans"] += sum(len(scope.spans) for scope in scopes)
         self.send_response(200)
         self.send_header("content-length", "0")
         self.end_headers()
@@ -48,8 +47,7 @@ class CountingCollector(BaseHTTPRequestHandler):
 
 
 def test_spans_and_log_lines_of_a_request(serve: Serve, ask: Callable[..., Path]) -> None:
-    kind = type("Collector", (CountingCollector,), {"spans": 0, "bytes": 0})
-    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as collector:
+    with ThreadingHTTPServer(("127.0.0.1", 0), CountingCollector) as collector:
         thread = threading.Thread(target=collector.serve_forever)
         thread.start()
         server = serve(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.server_port}")
@@ -59,8 +57,9 @@ def test_spans_and_log_lines_of_a_request(serve: Serve, ask: Callable[..., Path]
         time.sleep(6)  # spans are sent every five seconds
         collector.shutdown()
         thread.join()
-    spans = kind.spans / measured.sent
-    size = kind.bytes / kind.spans
+    counts = CountingCollector.counts
+    spans = counts["spans"] / measured.sent
+    size = counts["bytes"] / counts["spans"]
     logs = (log.stat().st_size - logged) / measured.sent
     print(f"\na request: {spans:.2f} spans of {size:.0f} bytes, {logs:.0f} bytes of log")
     assert spans == pytest.approx(TELEMETRY.spans_per_request, rel=0.1)
@@ -71,8 +70,8 @@ def test_spans_and_log_lines_of_a_request(serve: Serve, ask: Callable[..., Path]
 class Exposer(BaseHTTPRequestHandler):
     """Shows every scraper the same page."""
 
-    page = b""
-    kind = ""
+    page: ClassVar[bytes]
+    kind: ClassVar[str]
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -88,9 +87,9 @@ def test_what_an_instance_costs_prometheus(serve: Serve, ask: Callable[..., Path
     server = serve()
     closed(ask(corpus(500)), server.port, clients=CLIENTS, seconds=5)
     with urlopen(Request(f"http://127.0.0.1:{server.port + 1}/metrics", headers=OPENMETRICS)) as reply:
-        page, kind = reply.read(), reply.headers["content-type"]
-    exposer = type("OneExposer", (Exposer,), {"page": page, "kind": kind})
-    with ThreadingHTTPServer(("127.0.0.1", 0), exposer) as pages:
+        page, Exposer.kind = reply.read(), reply.headers["content-type"]
+    Exposer.page = page
+    with ThreadingHTTPServer(("127.0.0.1", 0), Exposer) as pages:
         thread = threading.Thread(target=pages.serve_forever)
         thread.start()
         empty, _ = scrape(pages.server_port, 1, tmp_path / "one")
@@ -100,7 +99,8 @@ def test_what_an_instance_costs_prometheus(serve: Serve, ask: Callable[..., Path
     per_instance = series / TARGETS
     per_series = (full - empty) / (series - per_instance)
     print(
-        f"\nan instance: {per_instance:.0f} series, {len(page)} bytes a scrape; {per_series:.0f} bytes a series"
+        f"\nan instance: {per_instance:.0f} series, {len(page)} bytes a scrape; "
+        f"{per_series:.0f} bytes of memory a series"
     )
     assert per_instance == pytest.approx(TELEMETRY.series_per_pod, rel=0.1)
     assert len(page) == pytest.approx(TELEMETRY.scrape_bytes, rel=0.2)
