@@ -62,12 +62,12 @@ class Limits:
 MEASURED = Measured(texts_per_second=120, tokens_per_text=42, cores=2)
 TELEMETRY = Telemetry(
     series_per_pod=320,
-    scrape_bytes=40_000,
+    scrape_bytes=38_000,
     scrape_interval=15,
-    spans_per_request=4.1,
-    bytes_per_span=450,
-    log_bytes_per_request=700,
-    prometheus_bytes_per_series=3500,
+    spans_per_request=4.3,
+    bytes_per_span=300,
+    log_bytes_per_request=480,
+    prometheus_bytes_per_series=3800,
     bytes_per_sample=1.7,
 )
 LIMITS = Limits(

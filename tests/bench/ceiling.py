@@ -13,14 +13,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle
-from pathlib import Path
 from random import Random
 
 import numpy as np
 
+from app.main import create_app
 from app.models.device import DtypeName
 from app.models.runner import ModelRunner, TextInput, TokenizedInput
-from app.models.torch_runner import TorchRunner
 from app.settings import Settings
 from tests.bench.corpus import corpus
 
@@ -117,15 +116,9 @@ def measure(runner: ModelRunner, items: Sequence[TokenizedInput], max_tokens: in
 
 
 def main(model: str, dtype: DtypeName, seconds: float, count: int) -> None:
-    """Measure the runner that `Settings` would make."""
+    """Measure the runner that the service would have."""
     settings = Settings(model=model, dtype=dtype)
-    runner = TorchRunner(
-        Path(model),
-        name=settings.public_name,
-        dtype=dtype,
-        threads=settings.threads,
-        max_batch_tokens=settings.max_batch_tokens,
-    )
+    runner = create_app(settings).runner
     runner.load()
     runner.warm_up()
     items = runner.tokenize([TextInput(text) for text in corpus(count)], truncate=True)

@@ -220,6 +220,7 @@ CONTENDERS = (
             "MLSERVER_HTTP_PORT": "{port}",
             "MLSERVER_GRPC_PORT": "{port1}",
             "MLSERVER_METRICS_PORT": "{port2}",
+            "MLSERVER_METRICS_DIR": "{build}/mlserver",
         },
     ),
 )

@@ -24,7 +24,7 @@ class Delaying:
 
 @contextmanager
 def delaying(answering: Answering, *, chunked: bool = False, stall: float = 0) -> Iterator[Delaying]:
-    """Answers {"n": number} with the same, after the delay; once, after a second, all of it stalls."""
+    """Answers {"n": number} with the same, after the delay; once, after 0.3 s, all of it stalls."""
     seen = Delaying()
     ready = threading.Event()
     stopping: list[Callable[[], object]] = []
@@ -38,7 +38,11 @@ def delaying(answering: Answering, *, chunked: bool = False, stall: float = 0) -
                 seen.arrivals.append(time.monotonic())
                 status, delay = answering(number)
                 await asyncio.sleep(delay)
-                writer.write(_reply(status, number, chunked))
+                reply = _reply(status, number, chunked)
+                # In two packets, so that an answer has to be put together
+                writer.write(reply[:-8])
+                await asyncio.sleep(0.001)
+                writer.write(reply[-8:])
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             writer.close()  # the client has gone, or the test ends
 
@@ -48,7 +52,7 @@ def delaying(answering: Answering, *, chunked: bool = False, stall: float = 0) -
         async with await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024) as server:
             seen.port = server.sockets[0].getsockname()[1]
             if stall:
-                loop.call_later(1, time.sleep, stall)
+                loop.call_later(0.3, time.sleep, stall)
             ready.set()
             await stopped.wait()
 

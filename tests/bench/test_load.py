@@ -22,7 +22,7 @@ def requests(tmp_path: Path) -> Path:
 def test_quantiles_are_those_of_the_delays(requests: Path) -> None:
     # 3 of 100 take 200 ms, the others 20 ms
     with delaying(lambda n: (200, 0.2 if n % 100 < 3 else 0.02)) as server:
-        measured = open_loop(requests, server.port, rate=400, seconds=1.2, seed=1)
+        measured = open_loop(requests, server.port, rate=400, seconds=0.8, seed=1)
     assert measured.errors == 0
     # Never less than the delays, and in a machine's hiccups more
     assert 0.02 <= measured.latency.p50 < 0.1
@@ -46,9 +46,9 @@ def test_arrivals_are_a_poisson_process(requests: Path) -> None:
 
 def test_each_request_is_sent_when_it_is_due(requests: Path) -> None:
     with delaying(lambda _: (200, 0.0)) as server:
-        measured = open_loop(requests, server.port, rate=200, seconds=1, seed=2)
+        measured = open_loop(requests, server.port, rate=200, seconds=0.6, seed=2)
         came = np.array(server.arrivals)
-    due = np.array(arrivals(requests, rate=200, seconds=1, seed=2))
+    due = np.array(arrivals(requests, rate=200, seconds=0.6, seed=2))
     assert measured.sent == len(came) == len(due)
     # The start is not known; all else is. In the median, since machines have hiccups.
     late = came - due
@@ -57,11 +57,11 @@ def test_each_request_is_sent_when_it_is_due(requests: Path) -> None:
 
 def test_what_a_stall_delays_is_counted_from_when_it_was_due(requests: Path) -> None:
     with delaying(lambda _: (200, 0.001), stall=0.5) as server:
-        opened = open_loop(requests, server.port, rate=300, seconds=2, seed=3)
-    # A quarter came during the stall, and waited for its end: half of them more than half of it
+        opened = open_loop(requests, server.port, rate=300, seconds=1.2, seed=3)
+    # Two in five came during the stall, and waited for its end: half of them more than half of it
     assert opened.errors == 0
     assert opened.latency.p95 > 0.35
-    assert opened.sent - opened.within_objective > 0.08 * opened.sent
+    assert opened.sent - opened.within_objective > 0.12 * opened.sent
 
 
 def test_every_refusal_and_breach_is_counted(requests: Path) -> None:
