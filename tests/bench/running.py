@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from tests.bench.contenders import Contender
@@ -160,6 +160,8 @@ def _await(contender: Contender, process: "subprocess.Popen[bytes]", port: int, 
             with urlopen(asking, timeout=60) as reply:
                 contender.vector(json.load(reply))
             return
+        except HTTPError as error:
+            said = f"{error.code} {error.read(300)!r}"
         except (URLError, OSError) as error:
             said = str(error)
         except (KeyError, TypeError, IndexError, ValueError) as error:

@@ -42,6 +42,15 @@ def test_the_simulation_agrees_with_erlang(utilisation: float) -> None:
     assert waited == pytest.approx(balancing.mean_in_line(utilisation, workers=2), rel=0.1)
 
 
+def test_a_better_choice_is_worth_half_as_many_pods_again() -> None:
+    # What docs/scaling.md says of the balancers in words: 0.9 / 0.6
+    def p99(choice: balancing.Choice, utilisation: float) -> float:
+        spent = balancing.simulate(choice, pods=100, utilisation=utilisation)
+        return spent[int(0.99 * len(spent))]
+
+    assert p99(balancing.better_of_two, 0.9) < p99(balancing.at_random, 0.6)
+
+
 def test_with_nobody_in_line_only_service_is_left() -> None:
     spent = balancing.simulate(balancing.least_loaded, pods=100, utilisation=0.3)
     assert spent[int(0.99 * len(spent))] == pytest.approx(math.log(100), rel=0.05)
