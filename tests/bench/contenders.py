@@ -186,7 +186,8 @@ CONTENDERS = (
         body=_v2,
         path="/v2/models/minilm/infer",
         vector=_tensor,
-        variables=ONE_THREAD,
+        # Its shared memory takes longer to start than its instances wait for it, and these tensors are small
+        variables={**ONE_THREAD, "PYTRITON_NO_TENSORSTORE": "1"},
     ),
     Contender(
         "ray-serve",

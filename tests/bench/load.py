@@ -10,9 +10,11 @@ from pathlib import Path
 
 import orjson
 
+from monitoring.slo import SLO_FILE, load_slo
+
 BUILD = Path("build/bench")
-OBJECTIVE = 0.25
-"""Seconds: the latency objective of monitoring/slo.yaml. Also in load.c."""
+OBJECTIVE = load_slo().objectives.latency.threshold.total_seconds()
+"""Seconds."""
 DRAIN = 30
 """Seconds that load.c waits for what is out at the end."""
 
@@ -98,12 +100,13 @@ class Measured:
 
 @cache
 def program() -> Path:
-    """The load generator, compiled where its source is newer."""
+    """The load generator, compiled where its source or the objective is newer."""
     source, built = Path(__file__).with_name("load.c"), BUILD.resolve() / "load"
-    if not built.exists() or built.stat().st_mtime < source.stat().st_mtime:
+    made_of = max(file.stat().st_mtime for file in (source, SLO_FILE))
+    if not built.exists() or built.stat().st_mtime < made_of:
         built.parent.mkdir(parents=True, exist_ok=True)
-        command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(built), str(source), "-lm"]
-        subprocess.run(command, check=True)
+        command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", f"-DOBJECTIVE={OBJECTIVE}"]
+        subprocess.run([*command, "-o", str(built), str(source), "-lm"], check=True)
     return built
 
 
