@@ -31,15 +31,15 @@ class Reference:
         reference = SentenceTransformer(str(model), device="cpu", local_files_only=True)
         return cls(np.asarray(reference.encode(list(texts), normalize_embeddings=True), np.float32))
 
-    def least_cosine(self, contender: Contender, samples: Sequence[tuple[int, bytes]]) -> float:
+    def least_cosine(self, contender: Contender, kept: Sequence[tuple[int, bytes]]) -> float:
         """The cosine of the worst answer to its text's vector.
 
         Raises `WrongAnswers` if it is not above `LEAST_COSINE`, or an answer is nearer to another text.
         """
-        if not samples:
+        if not kept:
             raise WrongAnswers("no good answer at all")
-        numbers = [number for number, _ in samples]
-        answers = np.array([contender.vector(json.loads(body)) for _, body in samples], np.float32)
+        numbers = [number for number, _ in kept]
+        answers = np.array([contender.vector(json.loads(body)) for _, body in kept], np.float32)
         answers /= np.linalg.norm(answers, axis=1, keepdims=True)
         cosines = answers @ self.vectors.T
         own = cosines[np.arange(len(numbers)), numbers]

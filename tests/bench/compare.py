@@ -12,7 +12,7 @@ from tests.bench.answers import Reference, WrongAnswers
 from tests.bench.ceiling import Ceiling
 from tests.bench.contenders import BY_NAME, Contender
 from tests.bench.corpus import corpus, lengths
-from tests.bench.load import BUILD, OBJECTIVE, Measured, closed, open_loop, read_samples, write_requests
+from tests.bench.load import BUILD, OBJECTIVE, Measured, closed, open_loop, read_answers, write_requests
 from tests.bench.machine import machine
 from tests.bench.results import Entry, Results, Run
 from tests.bench.running import Running, Unavailable, command_of, install, started
@@ -127,11 +127,11 @@ class Comparison:
         requests = write_requests(BUILD / f"{contender.name}.requests", contender.path, bodies, headers)
         # Without the headers: that all are answered is what is asked here
         plain = write_requests(BUILD / f"{contender.name}.plain", contender.path, bodies)
-        samples = BUILD / f"{contender.name}.samples"
-        measured = closed(plain, running.port, clients=16, seconds=self.plan.warm_up, samples=samples)
+        answers = BUILD / f"{contender.name}.answers"
+        measured = closed(plain, running.port, clients=16, seconds=self.plan.warm_up, answers=answers)
         if measured.errors:
             raise WrongAnswers(f"{measured.errors} of {measured.sent} requests of the warm-up failed")
-        checked = read_samples(samples)
+        checked = read_answers(answers)
         entry = self.results.entries[contender.name]
         entry.least_cosine = min(entry.least_cosine, self.reference.least_cosine(contender, checked))
         entry.answers_checked += len(checked)

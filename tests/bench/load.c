@@ -1,8 +1,8 @@
 /*
  * Load over HTTP/1.1 with kept-alive connections, from one thread that costs the machine little.
  *
- *   load PORT REQUESTS closed CONNECTIONS SECONDS [SAMPLES]   each connection asks again as soon as it is answered
- *   load PORT REQUESTS open RATE SECONDS SEED [SAMPLES]       requests come by a Poisson process of RATE per second
+ *   load PORT REQUESTS closed CONNECTIONS SECONDS [ANSWERS]   each connection asks again as soon as it is answered
+ *   load PORT REQUESTS open RATE SECONDS SEED [ANSWERS]       requests come by a Poisson process of RATE per second
  *   load PORT REQUESTS arrivals RATE SECONDS SEED             only prints when these would come, in seconds
  *
  * REQUESTS holds whole requests, each after its length as a 32-bit number; they are taken in turn. In the open loop
@@ -12,7 +12,7 @@
  *
  * After SECONDS nothing new is sent, and what is out has DRAIN seconds more to be answered. One line of JSON says how
  * it went. Latencies are of the good answers (status 200), in seconds; OBJECTIVE, which some of them meet, is given
- * when this is compiled. SAMPLES, a file, takes every 16th good answer: the number of its request and its length, two
+ * when this is compiled. ANSWERS, a file, takes the good ones: the number of the request and the answer's length, two
  * 32-bit numbers, then its body.
  */
 #define _GNU_SOURCE
@@ -31,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_CONNECTIONS = 8192, DRAIN = 30, SAMPLE_EVERY = 16, MAX_STATUS = 600 };
+enum { MAX_CONNECTIONS = 8192, DRAIN = 30, MAX_STATUS = 600 };
 
 typedef struct {
     const char *bytes;
@@ -62,7 +62,7 @@ static double started, stops;
 static bool closed_loop;
 static Series latencies, lateness;
 static long sent, outstanding, in_time, within_objective, statuses[MAX_STATUS], broken, unanswered, no_connection;
-static FILE *samples;
+static FILE *answers;
 
 static double now(void) {
     struct timespec t;
@@ -200,26 +200,26 @@ static const char *header(const char *head, const char *name) {
     return NULL;
 }
 
-static void keep_sample(const Connection *c, const char *body, uint32_t length) {
+static void keep(const Connection *c, const char *body, uint32_t length) {
     uint32_t number = c->request - requests;
-    fwrite(&number, sizeof number, 1, samples);
-    fwrite(&length, sizeof length, 1, samples);
-    fwrite(body, 1, length, samples);
+    fwrite(&number, sizeof number, 1, answers);
+    fwrite(&length, sizeof length, 1, answers);
+    fwrite(body, 1, length, answers);
 }
 
-static void finish(Connection *c, int status, const char *body, long length, bool keep) {
+static void finish(Connection *c, int status, const char *body, long length, bool stays) {
     double end = now(), took = end - c->due;
     outstanding--;
     if (status >= 0 && status < MAX_STATUS) statuses[status]++;
     if (status == 200) {
-        if (samples && latencies.count % SAMPLE_EVERY == 0) keep_sample(c, body, length);
+        if (answers) keep(c, body, length);
         append(&latencies, took);
         in_time += end <= stops;
         within_objective += took <= OBJECTIVE;
     }
     c->request = NULL;
     c->length = 0;
-    if (keep)
+    if (stays)
         idle[idle_count++] = c - connections;
     else
         close_connection(c);
@@ -328,14 +328,14 @@ static void print_quantiles(const char *name, Series *series) {
 
 int main(int argc, char **argv) {
     if (argc < 6) {
-        fprintf(stderr, "usage: load PORT REQUESTS closed CONNECTIONS SECONDS [SAMPLES]\n"
-                        "       load PORT REQUESTS open|arrivals RATE SECONDS SEED [SAMPLES]\n");
+        fprintf(stderr, "usage: load PORT REQUESTS closed CONNECTIONS SECONDS [ANSWERS]\n"
+                        "       load PORT REQUESTS open|arrivals RATE SECONDS SEED [ANSWERS]\n");
         return 2;
     }
     closed_loop = !strcmp(argv[3], "closed");
     double amount = atof(argv[4]), seconds = atof(argv[5]);
     int rest = closed_loop ? 6 : 7;
-    if (argc > rest && !(samples = fopen(argv[rest], "wb"))) fail(argv[rest]);
+    if (argc > rest && !(answers = fopen(argv[rest], "wb"))) fail(argv[rest]);
     read_requests(argv[2]);
     address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(atoi(argv[1]))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -125,17 +125,17 @@ def write_requests(
 
 
 def closed(
-    requests: Path, port: int, *, clients: int, seconds: float, samples: Path | None = None
+    requests: Path, port: int, *, clients: int, seconds: float, answers: Path | None = None
 ) -> Measured:
     """So many clients, each of which asks again as soon as it is answered."""
-    return _run(port, requests, "closed", clients, seconds, samples=samples)
+    return _run(port, requests, "closed", clients, seconds, answers=answers)
 
 
 def open_loop(
-    requests: Path, port: int, *, rate: float, seconds: float, seed: int, samples: Path | None = None
+    requests: Path, port: int, *, rate: float, seconds: float, seed: int, answers: Path | None = None
 ) -> Measured:
     """Requests that come when they come, `rate` per second; the same `seed` draws the same times."""
-    return _run(port, requests, "open", rate, seconds, seed, samples=samples)
+    return _run(port, requests, "open", rate, seconds, seed, answers=answers)
 
 
 def arrivals(requests: Path, *, rate: float, seconds: float, seed: int) -> list[float]:
@@ -145,7 +145,7 @@ def arrivals(requests: Path, *, rate: float, seconds: float, seed: int) -> list[
     return [float(line) for line in run.stdout.split()]
 
 
-def read_samples(file: Path) -> list[tuple[int, bytes]]:
+def read_answers(file: Path) -> list[tuple[int, bytes]]:
     """The answers that were kept: the number of the request, and the body."""
     content, place, found = file.read_bytes(), 0, []
     while place < len(content):
@@ -155,10 +155,10 @@ def read_samples(file: Path) -> list[tuple[int, bytes]]:
     return found
 
 
-def _run(port: int, requests: Path, *how: object, samples: Path | None) -> Measured:
+def _run(port: int, requests: Path, *how: object, answers: Path | None) -> Measured:
     command = [str(program()), str(port), str(requests), *map(str, how)]
-    if samples:
-        command.append(str(samples))
+    if answers:
+        command.append(str(answers))
     timeout = float(str(how[2])) + 2 * DRAIN
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=timeout)
     return Measured.parse(run.stdout)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from monitoring.grafana.drawing import FAINT, GRID, INK, PALETTE, PANEL, PAPER
 from tests.bench.figures import OURS, over_rounds, p99, rate, taking_part
@@ -26,7 +27,7 @@ def draw_closed(results: Results, out: Path) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xticks(clients, [str(n) for n in clients])
         axes.set_xlabel("clients in a closed loop", color=FAINT, fontsize=8)
-    right.set_yscale("log")
+    _logarithmic(right)
     if results.ceilings:
         ceiling = sorted(one.rate for one in results.ceilings)[len(results.ceilings) // 2]
         left.axhline(ceiling, color=INK, linestyle=(0, (5, 4)), linewidth=1)
@@ -46,7 +47,7 @@ def draw_open(results: Results, out: Path) -> None:
         axes.set_xlabel("requests per second that come", color=FAINT, fontsize=8)
         axes.set_xlim(left=0)
     left.set_ylim(bottom=0)
-    right.set_yscale("log")
+    _logarithmic(right)
     right.axhline(results.settings["objective"] * 1e3, color=INK, linestyle=(0, (5, 4)), linewidth=1)
     _save(figure, left, out)
 
@@ -65,6 +66,12 @@ def _frame(*titles: str) -> tuple[Figure, Sequence[Axes]]:
     return figure, panels
 
 
+def _logarithmic(axes: Axes) -> None:
+    axes.set_yscale("log")
+    for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        which(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def _line(axes: Axes, results: Results, name: str, place: int, points: Sequence[tuple[float, float]]) -> None:
     ours = name == OURS
     axes.plot(
@@ -72,7 +79,7 @@ def _line(axes: Axes, results: Results, name: str, place: int, points: Sequence[
         color=PALETTE[place % len(PALETTE)],
         marker=_MARKS[place % len(_MARKS)],
         markersize=6 if ours else 4,
-        linewidth=2.4 if ours else 1.1,
+        linewidth=2 if ours else 1,
         zorder=3 if ours else 2,
         label=results.entries[name].title,
     )
@@ -81,6 +88,7 @@ def _line(axes: Axes, results: Results, name: str, place: int, points: Sequence[
 def _save(figure: Figure, labelled: Axes, out: Path) -> None:
     handles, labels = labelled.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False, fontsize=8, labelcolor=INK)
-    figure.subplots_adjust(left=0.05, right=0.985, top=0.93, bottom=0.26, wspace=0.13)
+    rows = -(-len(labels) // 4)
+    figure.subplots_adjust(left=0.05, right=0.985, top=0.93, bottom=0.13 + 0.04 * rows, wspace=0.13)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=100)
