@@ -12,7 +12,7 @@ prometheus-alertmanager   prometheus-alertmanager  to route real alerts
 amtool                    prometheus-alertmanager  to check the routes
 chromium                  chromium                 to look at the console as a person does
 wrk                       wrk                      to check the load generator by
-gcc                       gcc                      to build the load generator and the stand-in for NVIDIA's driver
+gcc                       gcc                      to build the load generator and the stand-in for the NVIDIA driver
 shellcheck                shellcheck               to lint the scripts
 '
 
