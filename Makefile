@@ -13,10 +13,10 @@ export PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve stack test bench measure check format generate mutate-rules lock lock-check clean venv dev clients model system
+.PHONY: help serve stack test bench measure check format generate simulate-autoscaling mutate-rules lock lock-check clean venv dev checkov clients model system
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: venv model ## Serve all-MiniLM-L6-v2, after installing what that needs
 	@APP_MODEL='$(APP_MODEL)' APP_LOG_FORMAT='$(APP_LOG_FORMAT)' exec .venv/bin/python -m app serve
@@ -25,7 +25,7 @@ stack: dev model ## Serve it with Prometheus, Alertmanager and the rules, on loo
 	@scripts/system-programs.sh prometheus prometheus-alertmanager
 	@APP_MODEL='$(APP_MODEL)' exec .venv/bin/python -m monitoring.stack $(ARGS)
 
-test: system dev clients model ## Run the tests, after installing what they need
+test: system dev checkov clients model ## Run the tests, after installing what they need
 	.venv/bin/python -m pytest -m 'not bench' --cov $(ARGS)
 
 bench: dev model ## Compare with other servers, on a machine that does nothing else (ARGS=--help)
@@ -46,11 +46,15 @@ format: dev ## Format the code and mend what can be mended
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-generate: dev ## Write rules, their tests and the dashboards from monitoring/slo.yaml
+generate: dev ## Write rules, their tests, the dashboards and the autoscaler's target from monitoring/slo.yaml
 	.venv/bin/python -m monitoring.generate
 	.venv/bin/python -m monitoring.grafana.generate
+	.venv/bin/python -m monitoring.autoscaling.generate
 
-mutate-rules: system dev ## Break each alert in turn and see whether the rule tests notice (some 15 minutes)
+simulate-autoscaling: dev ## Write the tables and pictures of docs/autoscaling.md (some 10 minutes)
+	.venv/bin/python -m monitoring.autoscaling
+
+mutate-rules: system dev ## Break each alert in turn and see whether the rule tests notice (a minute)
 	.venv/bin/python -m monitoring.mutate $(ARGS)
 
 lock: dev ## Write the locks from pyproject.toml (ARGS=--upgrade raises versions)
@@ -60,7 +64,7 @@ lock-check: dev ## Check that the locks hold on each Python and processor
 	scripts/lock-check.sh
 
 clean: ## Remove all that make made
-	rm -rf .venv .venv-clients .venv-bench-* build/bench models .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-checkov .venv-clients .venv-bench-* build/bench models .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # What the targets above stand on. Each ends at once where there is nothing to do.
 venv:
@@ -68,6 +72,9 @@ venv:
 
 dev:
 	@scripts/venv.sh .venv requirements.lock requirements-dev.lock
+
+checkov:
+	@scripts/venv.sh .venv-checkov requirements-checkov.lock
 
 clients:
 	@scripts/venv.sh .venv-clients requirements-clients.lock

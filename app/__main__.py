@@ -27,6 +27,9 @@ def main(arguments: list[str]) -> int:
 
 def _serve(_options: argparse.Namespace) -> None:
     settings = read_settings()
+    # A thread of torch's that waits for others shall sleep: one that spins takes the CPU from those it waits
+    # for, and where CPUs are shared a batch then takes a hundred times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported after the settings: whatever is wrong with them is told at once.
     import uvloop
 

@@ -25,6 +25,9 @@ MEMORY = 0.98
 MOST_OPTIMISTIC = 2.0
 """The most that predictions are corrected by."""
 
+SHED_FOR = 0.01
+"""Seconds for which a refusal of everything holds: to look again costs more than to refuse."""
+
 HOPELESS = 2.0
 """A request is hopeless if its own work is predicted to take this many times the time that it has left."""
 
@@ -92,6 +95,20 @@ class Admission:
         self._clock = clock
         self._seconds_predicted = 0.0
         self._seconds_taken = 0.0
+        self._shed: Overloaded | None = None
+        self._shed_until = -math.inf
+
+    def shed(self) -> Overloaded | None:
+        """Why not even the smallest request would be let in now; None if it might."""
+        now = self._clock()
+        if now < self._shed_until:
+            return self._shed
+        try:
+            self._refuse_overload(inputs=1, tokens=1, size=1)
+        except Overloaded as error:
+            self._shed, self._shed_until = error.with_traceback(None), now + SHED_FOR
+            return self._shed
+        return None
 
     def admit(self, sizes: list[int], max_tokens_per_input: int, seconds_left: float) -> Permit:
         """Let in a request with inputs of `sizes` bytes, which has `seconds_left` until its deadline.
@@ -99,7 +116,6 @@ class Admission:
         Raises `RequestTooLarge` if it passes the limits by itself, `DeadlineExceeded` if even an idle server
         could not finish it in time, and `Overloaded` if this server can't for the work that it has.
         """
-        limits = self.limits
         inputs = len(sizes)
         size = sum(sizes)
         tokens = sum(min(max_tokens_per_input, 2 + n // BYTES_PER_TOKEN) for n in sizes)
@@ -111,16 +127,8 @@ class Admission:
                 f"This work alone takes about {own:.2g} s, and its deadline is in {seconds_left:.2g} s: "
                 "send fewer inputs at once, or allow more time with x-request-timeout-ms."
             )
-        for name, used, limit in (
-            ("inputs", self.inputs + inputs, limits.max_inputs),
-            ("tokens", self.tokens + tokens, limits.max_tokens),
-            ("bytes", self.size + size, limits.max_bytes),
-        ):
-            if used > limit:
-                wait = self._predict(self.tokens, self.inputs)
-                raise self._overloaded(f"queue_{name}", wait * (used - limit) / used)
-        wait = self._predict(*self._ahead_of(tokens))
-        excess = max(wait - limits.max_wait, MARGIN * self._optimism() * (wait + own) - seconds_left)
+        wait = self._refuse_overload(inputs, tokens, size)
+        excess = MARGIN * self._optimism() * (wait + own) - seconds_left
         if self.inputs and excess > 0:
             raise self._overloaded("wait", excess)
 
@@ -149,6 +157,22 @@ class Admission:
         if not self._seconds_predicted:
             return 1.0
         return min(MOST_OPTIMISTIC, max(1.0, self._seconds_taken / self._seconds_predicted))
+
+    def _refuse_overload(self, inputs: int, tokens: int, size: int) -> float:
+        """Returns the seconds that a request of that size would wait. Raises `Overloaded`."""
+        limits = self.limits
+        for name, used, limit in (
+            ("inputs", self.inputs + inputs, limits.max_inputs),
+            ("tokens", self.tokens + tokens, limits.max_tokens),
+            ("bytes", self.size + size, limits.max_bytes),
+        ):
+            if used > limit:
+                wait = self._predict(self.tokens, self.inputs)
+                raise self._overloaded(f"queue_{name}", wait * (used - limit) / used)
+        wait = self._predict(*self._ahead_of(tokens))
+        if self.inputs and wait > limits.max_wait:
+            raise self._overloaded("wait", wait - limits.max_wait)
+        return wait
 
     def _refuse_too_large(self, inputs: int, tokens: int, size: int) -> None:
         limits = self.limits

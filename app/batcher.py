@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import attrgetter
 
 from app.batching import BatchLimits, Reason, Release, take_batch
 from app.costs import CostModel
 from app.errors import DeadlineExceeded, InferenceFailed, VitrineError, WorkerDied
-from app.isolation import Run, run_isolated
-from app.models.runner import Row, TokenizedInput
+from app.isolation import run_isolated
+from app.models.runner import ModelRunner, Row, TokenizedInput
 from app.observer import BatchMember, BatchRecord, Observer, RequestRecord
 
 _turn = attrgetter("turn")
@@ -75,19 +76,18 @@ class Batcher:
 
     def __init__(
         self,
-        run: Run,
+        runner: ModelRunner,
         limits: BatchLimits,
         observer: Observer,
         *,
         model: str,
-        workers: int = 1,
         hang_timeout: float = 60.0,
     ) -> None:
-        """`run` is called in a worker's thread; a batch that takes more than `hang_timeout` seconds hangs."""
+        """The runner computes in the workers' threads; a batch of more than `hang_timeout` seconds hangs."""
         self.costs = CostModel()
-        self.workers = workers
+        self.workers = runner.concurrency
         self.limits = limits
-        self._run = run
+        self._runner = runner
         self._observer = observer
         self._model = model
         self._hang_timeout = hang_timeout
@@ -96,7 +96,12 @@ class Batcher:
         self._served_tokens = 0
         self._executing: dict[int, tuple[float, list[Place]]] = {}
         self._work_waits = asyncio.Event()
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+        self._threads = ThreadPoolExecutor(
+            self.workers, "worker", initializer=partial(runner.enter_thread, alone=False)
+        )
+        self._lone_thread = ThreadPoolExecutor(
+            1, "lone-worker", initializer=partial(runner.enter_thread, alone=True)
+        )
         self._batch_ids = itertools.count(1)
         self._dead: WorkerDied | None = None
         # The inputs of a batch when more wait than go into it: fewer than the limit, as lengths are unlike.
@@ -141,7 +146,8 @@ class Batcher:
 
     def predict(self, tokens: int, inputs: int) -> float:
         """Seconds until all workers together have done that much work, at the measured speed."""
-        batches = max(math.ceil(tokens / self.limits.max_tokens), math.ceil(inputs / self._crowded_size))
+        full = math.ceil(tokens / min(self.limits.max_tokens, self._runner.batch_tokens))
+        batches = max(full, math.ceil(inputs / self._crowded_size))
         return self.costs.predict(tokens, batches) / self.workers
 
     def snapshot(self) -> Snapshot:
@@ -177,31 +183,48 @@ class Batcher:
             self._leave(set(self._line))
             for job in jobs:
                 job.fail(self._dead)
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            for threads in (self._threads, self._lone_thread):
+                threads.shutdown(wait=False, cancel_futures=True)
         raise death
 
     async def _work(self, worker: int) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._work_waits.wait()
-            limits = replace(
-                self.limits, max_padding=max(self.limits.max_padding, self.costs.start_in_tokens())
-            )
             started = self._heartbeat = time.monotonic()
-            release = take_batch(self._line, started, limits)
+            idle = self.workers - len(self._executing)
+            release = take_batch(self._line, started, self._batch_limits(), workers=idle)
             self._leave({*release.batch, *release.expired})
             for place in release.expired:
                 place.job.fail(DeadlineExceeded("The deadline passed while the input waited in the queue."))
             if not release.batch:
                 continue
             self._served_tokens += sum(place.tokens for place in release.batch)
+            # Nobody wants the other workers' CPUs: one of them need not do it all.
+            alone = self.workers > 1 and not self._executing and not self._line
             self._executing[worker] = started, release.batch
             items = [place.item for place in release.batch]
-            results = await loop.run_in_executor(self._threads, run_isolated, self._run, items)
-            self._finish(release, results, started)
+            threads = self._lone_thread if alone else self._threads
+            results = await loop.run_in_executor(threads, run_isolated, self._runner.run, items)
+            self._finish(release, results, started, workers=self.workers if alone else 1)
             del self._executing[worker]
 
-    def _finish(self, release: Release[Place], results: list[Row | InferenceFailed], started: float) -> None:
+    def _batch_limits(self) -> BatchLimits:
+        padding = None
+        if self._runner.info.pads:
+            padding = max(self.limits.max_padding or 0, self.costs.start_in_tokens())
+        tokens = min(self.limits.max_tokens, self._runner.batch_tokens)
+        return replace(self.limits, max_tokens=tokens, max_padding=padding)
+
+    def _finish(
+        self,
+        release: Release[Place],
+        results: list[Row | InferenceFailed],
+        started: float,
+        *,
+        workers: int,
+    ) -> None:
+        """`workers` is how many workers' CPUs the batch had."""
         finished = self._heartbeat = time.monotonic()
         batch = release.batch
         tokens = sum(place.tokens for place in batch)
@@ -209,8 +232,8 @@ class Batcher:
         if failed < len(batch):
             self._last_success = finished
         if not failed:  # A batch that was split ran more than once and would teach a wrong cost.
-            self.costs.observe(tokens, finished - started)
-            if release.reason is not Reason.DRAINED:
+            self.costs.observe(tokens, (finished - started) * workers)
+            if release.reason not in {Reason.DRAINED, Reason.SHARED}:
                 self._crowded_size += (len(batch) - self._crowded_size) / 10
         jobs = Counter(place.job for place in batch)
         record = BatchRecord(
@@ -219,7 +242,7 @@ class Batcher:
             reason=release.reason,
             inputs=len(batch),
             tokens=tokens,
-            padding_tokens=max(place.tokens for place in batch) * len(batch) - tokens,
+            padding_tokens=self._padding(batch, tokens),
             started=started,
             finished=finished,
             members=tuple(
@@ -243,6 +266,9 @@ class Batcher:
             job.remaining -= 1
             if not job.remaining and not job.future.done():
                 job.future.set_result(None)
+
+    def _padding(self, batch: list[Place], tokens: int) -> int:
+        return max(place.tokens for place in batch) * len(batch) - tokens if self._runner.info.pads else 0
 
     def _leave(self, places: set[Place]) -> None:
         if places:

@@ -8,9 +8,10 @@ once the server has served as many tokens as a turn says, no newcomer gets ahead
 fair queueing (Goyal et al., 1996) with each request a flow, and the tokens served as its virtual time.
 
 Each batch holds the head of the line, so an input with `n` others ahead of it waits at most `n` batches,
-and beside it the inputs nearest to it in length.
+and beside it those that come next, or, where a batch is padded, the inputs nearest to it in length.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,8 @@ class Reason(StrEnum):
 
     DRAINED = "drained"
     """It took all that waited: the worker was free, and Vitrine never holds a free worker back."""
+    SHARED = "shared"
+    """Other workers are free, too: each takes its share of what waits."""
     MAX_INPUTS = "max_inputs"
     MAX_TOKENS = "max_tokens"
     LENGTHS = "lengths"
@@ -35,8 +38,9 @@ class BatchLimits:
     max_inputs: int
     max_tokens: int
     """Padding included; a single input may pass it, since it can't be cut."""
-    max_padding: int
-    """The tokens of padding that one more input may bring: about what starting one more batch costs."""
+    max_padding: int | None
+    """The tokens of padding that one more input may bring: about what starting one more batch costs. None if
+    batches are not padded: then lengths don't matter."""
 
 
 class Waiting(Protocol):
@@ -69,10 +73,11 @@ LOOKAHEAD = 8
 """How many batches' worth of the line is searched for inputs of near length: bounds the cost of a release."""
 
 
-def take_batch(line: Sequence[W], now: float, limits: BatchLimits) -> Release[W]:
+def take_batch(line: Sequence[W], now: float, limits: BatchLimits, *, workers: int = 1) -> Release[W]:
     """Choose the next batch from `line`, which is ordered by turn. `now` and deadlines are on one clock.
 
-    The batch is empty only if no input in reach is alive. The caller takes batch and expired off the line.
+    `workers` are free to take from the line, the one that asks among them. The batch is empty only if no
+    input in reach is alive. The caller takes batch and expired off the line.
     """
     alive: list[W] = []
     expired: list[W] = []
@@ -86,23 +91,26 @@ def take_batch(line: Sequence[W], now: float, limits: BatchLimits) -> Release[W]
     if not alive:
         return Release([], expired, Reason.DRAINED)
 
-    head = alive[0]
-    longest = head.tokens
+    head, *others = alive
+    if limits.max_padding is not None:
+        # `sorted` is stable: among equals in length the earlier turn goes first.
+        others = sorted(others, key=lambda waiting: abs(waiting.tokens - head.tokens))
+    most = min(limits.max_inputs, math.ceil(len(alive) / workers))
     batch = [head]
+    size = longest = head.tokens
     reason = Reason.DRAINED
-    # `sorted` is stable: among equals in length the earlier turn goes first.
-    for waiting in sorted(alive[1:], key=lambda waiting: abs(waiting.tokens - head.tokens)):
-        if len(batch) == limits.max_inputs:
-            reason = Reason.MAX_INPUTS
+    for waiting in others:
+        if len(batch) == most:
+            reason = Reason.MAX_INPUTS if most == limits.max_inputs else Reason.SHARED
             break
         longer = max(longest, waiting.tokens)
-        grown = longer * (len(batch) + 1)
+        grown = size + waiting.tokens if limits.max_padding is None else longer * (len(batch) + 1)
         if grown > limits.max_tokens:
             reason = Reason.MAX_TOKENS
             continue
-        if grown - longest * len(batch) - waiting.tokens > limits.max_padding:
+        if limits.max_padding is not None and grown - size - waiting.tokens > limits.max_padding:
             reason = Reason.LENGTHS
             continue
         batch.append(waiting)
-        longest = longer
+        size, longest = grown, longer
     return Release(batch, expired, reason)

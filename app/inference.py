@@ -15,6 +15,7 @@ from app.errors import (
     DeadlineExceeded,
     InvalidInput,
     ModelNotFound,
+    Overloaded,
     TaskNotSupported,
     Unavailable,
     VitrineError,
@@ -126,6 +127,19 @@ class Inference:
             raise
         finally:
             self._finish(record)
+
+    def shed(self, context: RequestContext, task: Task | None) -> Overloaded | None:
+        """Refuse a request for `task`, or the model's own, of which only the head is known.
+
+        None if it may be let in, or has another fault than coming now.
+        """
+        if self._refusal():
+            return None
+        own = self._runner.info.task
+        error = self._admission.shed() if task in {None, own} else None
+        if error:
+            self.refuse(context, own, error)
+        return error
 
     def refuse(self, context: RequestContext, task: Task, error: VitrineError) -> None:
         """Record a request that could not be understood, and so never came to `infer`."""

@@ -13,13 +13,14 @@ from starlette.types import ASGIApp
 from app import __version__
 from app.admission import Admission, AdmissionLimits
 from app.api.app import build_api, build_ops
+from app.api.shedding import LoadShedding
 from app.batcher import Batcher
 from app.batching import BatchLimits
 from app.console.pages import build_console
 from app.console.rates import Rates
 from app.console.ring import Ring
 from app.console.state import StateReader
-from app.edge.auth import ApiKeyMiddleware
+from app.edge.auth import ApiKeyMiddleware, ApiKeys
 from app.edge.body import BodyMiddleware
 from app.health import Health
 from app.inference import Inference
@@ -86,14 +87,17 @@ def create_app(
         registry, model=settings.public_name, max_batch_inputs=settings.batching.max_inputs
     )
     ring, rates = Ring(), Rates()
-    logs = LogObserver(sample_ratio=settings.telemetry.log_sample_ratio, slow=settings.telemetry.log_slow)
+    logs = LogObserver(
+        sample_ratio=settings.telemetry.log_sample_ratio,
+        slow=settings.telemetry.log_slow,
+        refusals=settings.telemetry.log_refusals,
+    )
     observer = FanOut([*tracing.observers, metrics, ring, rates, observer or logs])
     batcher = Batcher(
-        runner.run,
+        runner,
         BatchLimits(settings.batching.max_inputs, settings.max_batch_tokens, settings.batching.max_padding),
         observer,
         model=settings.public_name,
-        workers=runner.concurrency,
         hang_timeout=settings.batching.hang_timeout,
     )
     gpu = GpuTelemetry(interval=settings.telemetry.gpu_interval, deadline=settings.telemetry.gpu_deadline)
@@ -135,11 +139,14 @@ def create_app(
     api = build_api(inference, health, settings, version=__version__)
     # The last added is the outermost. Being the application's own, they are inside of its server span.
     api.add_middleware(BodyMiddleware, limits=settings.edge)
-    if settings.api_keys:
-        keys = [key.get_secret_value() for key in settings.api_keys]
+    keys = ApiKeys([key.get_secret_value() for key in settings.api_keys]) if settings.api_keys else None
+    if keys:
         api.add_middleware(ApiKeyMiddleware, keys=keys, exempt=PROBES)
     tracing.instrument(api)
-    outermost = HttpTelemetry(api, observer=observer, timeout=settings.request_timeout)
+    shedding = LoadShedding(
+        api, api, inference, model=settings.public_name, admits=keys.accept if keys else None
+    )
+    outermost = HttpTelemetry(shedding, observer=observer, timeout=settings.request_timeout)
     registry.register(
         StateCollector(
             model=settings.public_name,

@@ -57,6 +57,9 @@ class Telemetry(Group):
         description="The share of requests that went well to log; the next line counts the others.",
     )
     log_slow: Seconds = Field(1, description="Seconds from which on a request is logged in any case.")
+    log_refusals: Count = Field(
+        10, description="Refusals for overload to log a second; the next line counts the others."
+    )
     gpu_interval: Seconds = Field(5, description="Seconds between two looks at the GPUs.")
     gpu_deadline: Seconds = Field(2, description="Seconds after which a GPU's driver counts as hung.")
 

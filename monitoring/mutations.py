@@ -2,16 +2,40 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import promql_parser
 from promql_parser import BinaryExpr, Expr, MatrixSelector, NumberLiteral, VectorSelector
 
-Rule = dict[str, Any]
+from monitoring.suite import Place, Rule, Rules
 
 FLIPPED = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "!=", "!=": "=="}
 RECORDED_WINDOW = re.compile(r"(.*rate)(\d+[smhd])")
+
+
+@dataclass(frozen=True, eq=False)
+class Mutant:
+    """A rule with one mistake in it."""
+
+    place: Place
+    name: str
+    change: str
+    rule: Rule
+
+
+def mutants(rules: Rules) -> Iterator[Mutant]:
+    """Every mutant of every rule."""
+    recorded = frozenset(rule["record"] for rule in rules.values() if "record" in rule)
+    for place, rule in rules.items():
+        for change, changed in mutations(rule, recorded):
+            yield Mutant(place, _name(rule), change.replace("{}", ""), changed)
+
+
+def _name(rule: Rule) -> str:
+    labels = rule.get("labels", {})
+    told_apart = [labels[label] for label in ("severity", "window", "slo") if label in labels]
+    return " ".join([rule.get("alert") or rule["record"], *told_apart])
 
 
 def mutations(rule: Rule, recorded: frozenset[str]) -> Iterator[tuple[str, Rule]]:

@@ -116,7 +116,7 @@ class Saturation(_Strict):
     """What the autoscaler and admission measure by."""
 
     share_of_threshold: Annotated[Decimal, Field(gt=0, le=1)]
-    autoscaler_target: Annotated[Decimal, Field(gt=0, le=1)]
+    autoscaler_target: Annotated[Decimal, Field(gt=0, le=1, decimal_places=3)]
 
 
 class Slo(_Strict):

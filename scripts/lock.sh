@@ -10,5 +10,6 @@ compile() {
 compile pyproject.toml --output-file requirements.lock "$@"
 # The tests run what is served: the same versions, and their own tools beside them.
 compile pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock "$@"
+compile --group checkov --output-file requirements-checkov.lock "$@"
 compile --group clients --output-file requirements-clients.lock "$@"
 compile --group model --no-deps --generate-hashes --output-file requirements-model.lock "$@"

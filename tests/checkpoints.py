@@ -21,13 +21,25 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-Family = Literal["bert", "roberta", "distilbert", "xlm-roberta"]
+Family = Literal["bert", "roberta", "distilbert", "xlm-roberta", "modernbert", "deberta-v2", "qwen3"]
 
 MAX_TOKENS = 64
 EMOTIONS = ("anger", "joy", "surprise")
 ENTITIES = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 
 _DISTILBERT_SIZE = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
+_OF_FAMILY: dict[str, dict[str, Any]] = {
+    "roberta": {"type_vocab_size": 1},
+    "xlm-roberta": {"type_vocab_size": 1},
+    # Every other layer looks at the next 4 tokens only
+    "modernbert": {"local_attention": 8, "global_attn_every_n_layers": 2},
+    "deberta-v2": {
+        "relative_attention": True,
+        "pos_att_type": ["c2p", "p2c"],
+        "position_biased_input": False,
+    },
+    "qwen3": {"num_key_value_heads": 1, "head_dim": 16},
+}
 _SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 _CORPUS = (
     "The quick brown fox jumps over the lazy dog near the old bridge in Paris.",
@@ -122,7 +134,7 @@ def _save(folder: Path, family: Family, auto_class: Any, **settings: Any) -> Pat
         pad_token_id=tokenizer.pad_token_id,
         initializer_range=0.2,
         **(_DISTILBERT_SIZE if family == "distilbert" else _SIZE),
-        **({"type_vocab_size": 1} if "roberta" in family else {}),
+        **_OF_FAMILY.get(family, {}),
         **settings,
     )
     torch.manual_seed(0)

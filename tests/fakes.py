@@ -18,12 +18,19 @@ DIMENSIONS = 8
 class FakeRunner:
     """A model of words: each word is one token, and a row depends on its own text alone."""
 
-    concurrency = 1
+    batch_tokens = 1_000_000
 
     def __init__(
-        self, task: Task = Task.EMBEDDINGS, *, start: float = 0.0, per_token: float = 0.0, device: str = "cpu"
+        self,
+        task: Task = Task.EMBEDDINGS,
+        *,
+        start: float = 0.0,
+        per_token: float = 0.0,
+        device: str = "cpu",
+        concurrency: int = 1,
     ) -> None:
         """A batch takes `start` seconds and `per_token` for each token."""
+        self.concurrency = concurrency
         self.info = ModelInfo(
             name="fake",
             task=task,
@@ -40,6 +47,9 @@ class FakeRunner:
         self.per_token = per_token
         self.batches: list[list[int]] = []
         """The lengths of the inputs of each batch that ran."""
+        self.alone: list[bool] = []
+        """Of each batch that ran, whether it had all CPUs to itself."""
+        self._thread = threading.local()
         self.hold = threading.Event()
         """Cleared, batches do not begin."""
         self.hold.set()
@@ -52,6 +62,9 @@ class FakeRunner:
 
     def warm_up(self) -> None:
         """Fakes are always warm."""
+
+    def enter_thread(self, *, alone: bool) -> None:
+        self._thread.alone = alone
 
     def tokenize(self, inputs: Sequence[Input], *, truncate: bool) -> list[TokenizedInput]:
         items = []
@@ -69,6 +82,7 @@ class FakeRunner:
         self.hold.wait(30)
         if self.dies_of:
             raise self.dies_of
+        self.alone.append(getattr(self._thread, "alone", False))
         self.batches.append([item.tokens for item in batch])
         time.sleep(self.start + self.per_token * sum(item.tokens for item in batch))
         if any(FAIL in item.text for item in batch):

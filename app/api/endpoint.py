@@ -53,11 +53,21 @@ class JsonRoute(APIRoute):
     ended; and what goes wrong before the core has begun is recorded as a request that ended so.
     """
 
+    @property
+    def body_type(self) -> type[Body] | None:
+        """What the endpoint gets; None if it has no body."""
+        return cast(type[Body], self.body_field.field_info.annotation) if self.body_field else None
+
+    @property
+    def task(self) -> Task | None:
+        """The task that a request to this route stands for; None where that is up to the model."""
+        return self.body_type.task if self.body_type else None
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI asks for it once, when the route is made."""
-        if self.body_field is None:
+        body_type = self.body_type
+        if body_type is None:
             return super().get_route_handler()
-        body_type = cast(type[Body], self.body_field.field_info.annotation)
         endpoint: Callable[..., Awaitable[Response]] = self.endpoint
 
         async def handle(request: Request) -> Response:

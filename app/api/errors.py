@@ -140,15 +140,18 @@ def error_response(
     return Response(body, kind.status, headers, "application/json")
 
 
-async def _vitrine_error(request: Request, error: VitrineError) -> Response:
+def vitrine_error_response(path: str, error: VitrineError) -> Response:
+    """The error in the words of the protocol that `path` belongs to."""
     headers = {}
     if isinstance(error, Overloaded):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     elif isinstance(error, (Unavailable, WorkerDied)):
         headers["retry-after"] = str(UNAVAILABLE_RETRY_AFTER)
-    return error_response(
-        request.scope["path"], kind_of(error), error.code, error.message, field=error.field, headers=headers
-    )
+    return error_response(path, kind_of(error), error.code, error.message, field=error.field, headers=headers)
+
+
+async def _vitrine_error(request: Request, error: VitrineError) -> Response:
+    return vitrine_error_response(request.scope["path"], error)
 
 
 async def _http_exception(request: Request, error: HTTPException) -> Response:

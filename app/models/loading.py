@@ -1,6 +1,7 @@
 """Transformers' `from_pretrained`, held to what a server may trust: no pickle, code or made-up weight."""
 
 import inspect
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -48,22 +49,27 @@ def load_model(
         raise ModelError(f"Transformers cannot load the model: {_reason(checkpoint, error)}") from error
 
 
-def position_limit(model: PreTrainedModel) -> int | None:
-    """How many tokens the model has position embeddings for; None if positions are computed.
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """How a model numbers the positions of a text's tokens."""
 
-    RoBERTa and its kin count positions from `padding_idx + 1`, so their table is longer than their inputs.
-    """
-    try:
-        size: int | None = model.config.max_position_embeddings
-    except (AttributeError, NotImplementedError):  # the latter is XLNet's
-        return None
-    if not size or size < 0:
-        return None
+    first: int
+    limit: int | None
+    """How many tokens the model has position embeddings for; None if positions are computed."""
+
+
+def positions(model: PreTrainedModel) -> Positions:
+    """Mostly they count from 0; RoBERTa and its kin count from `padding_idx + 1`, so they have fewer."""
+    first = 0
     for module in model.modules():
         table = getattr(module, "position_embeddings", None)
         if isinstance(table, nn.Embedding) and table.padding_idx is not None:
-            return size - table.padding_idx - 1
-    return size
+            first = table.padding_idx + 1
+    try:
+        size: int | None = model.config.max_position_embeddings
+    except (AttributeError, NotImplementedError):  # the latter is XLNet's
+        size = None
+    return Positions(first, size - first if size and size > 0 else None)
 
 
 def reads_token_types(checkpoint: Checkpoint, model: PreTrainedModel) -> bool:

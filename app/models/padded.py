@@ -16,7 +16,7 @@ class PaddedForward:
 
     def __init__(self, model: PreTrainedModel, *, token_types: bool) -> None:
         """`token_types` says whether the model is told which text of a pair a token belongs to."""
-        self._model = model
+        self.model = model
         self._token_types = token_types
         self._device = model.device
         self._pad_id = getattr(model.config, "pad_token_id", None) or 0
@@ -35,7 +35,7 @@ class PaddedForward:
         inputs = {"input_ids": self._tensor(ids), "attention_mask": attention_mask}
         if self._token_types:
             inputs["token_type_ids"] = self._tensor(types)
-        return self._model(**inputs), attention_mask
+        return self.model(**inputs), attention_mask
 
     def _tensor(self, array: np.ndarray[Any, Any]) -> Tensor:
         return torch.from_numpy(array).to(self._device)

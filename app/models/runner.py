@@ -39,6 +39,8 @@ class ModelInfo:
     """By class index; empty for embeddings."""
     multi_label: bool = False
     """Classes are independent (sigmoid) rather than exclusive (softmax)."""
+    pads: bool = True
+    """A batch is brought to the length of its longest input; if not, its inputs are packed end to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class ModelRunner(Protocol):
     """A model on its device.
 
     `load` and `warm_up` come first; `tokenize` is then called from one thread, and `run` from `concurrency`
-    others.
+    others, or, while none of them is at it, from one more.
     """
 
     @property
@@ -106,12 +108,21 @@ class ModelRunner(Protocol):
         """Known once `load` has returned."""
         ...
 
+    @property
+    def batch_tokens(self) -> int:
+        """The tokens from which on a larger batch is no faster; known once `warm_up` has returned."""
+        ...
+
     def load(self) -> None:
         """Verify and load the weights. Raises `ModelError` or `DeviceUnavailable`."""
         ...
 
     def warm_up(self) -> None:
         """Run batches of several shapes, so that the first request finds the machine warm."""
+        ...
+
+    def enter_thread(self, *, alone: bool) -> None:
+        """Called first in a thread that `run` will be called in; `alone` if never beside other batches."""
         ...
 
     def tokenize(self, inputs: Sequence[Input], *, truncate: bool) -> list[TokenizedInput]:

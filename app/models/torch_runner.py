@@ -1,8 +1,10 @@
-"""The model runner on torch: stock Transformers models, batches padded to their longest input."""
+"""The model runner on torch: stock Transformers models, with the fastest forward pass that fits them."""
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import torch
@@ -11,14 +13,22 @@ from app.errors import DeviceLost, ModelError, OutOfMemory
 from app.models.checkpoint import read_checkpoint
 from app.models.cpu import cpu_quota
 from app.models.device import DeviceName, DtypeName, select_device, select_dtype
-from app.models.loading import load_model, position_limit, reads_token_types
-from app.models.padded import PaddedForward
+from app.models.forward import Forward, choose_forward
+from app.models.loading import load_model, positions, reads_token_types
 from app.models.runner import Input, ModelInfo, Row, Task, TextInput, TokenizedInput
 from app.models.tasks import Head, head_for
 from app.models.tokenizer import Tokenizer
 from app.models.weights import verify
 
 log = logging.getLogger(__name__)
+
+BATCH_TOKENS = (128, 256, 512, 1024)
+"""Sizes of a batch that are tried on the CPU."""
+
+NEARLY = 1.05
+"""A batch this much slower per token than the fastest is as good, if it is smaller."""
+
+_threads_lock = Lock()
 
 
 class TorchRunner:
@@ -51,8 +61,9 @@ class TorchRunner:
         self._max_batch_tokens = max_batch_tokens
         self._info: ModelInfo
         self._tokenizer: Tokenizer
-        self._forward: PaddedForward
+        self._forward: Forward
         self._head: Head
+        self._batch_tokens = max_batch_tokens
 
     @property
     def concurrency(self) -> int:
@@ -65,12 +76,18 @@ class TorchRunner:
         return 1 if on_gpu else max(1, cpu_quota() // self._threads)
 
     @property
+    def batch_tokens(self) -> int:
+        """The tokens from which on a larger batch is no faster; known once `warm_up` has returned."""
+        return self._batch_tokens
+
+    @property
     def info(self) -> ModelInfo:
         """Known once `load` has returned."""
         return self._info
 
     def load(self) -> None:
         """Verify and load the weights. Raises `ModelError` or `DeviceUnavailable`."""
+        self.enter_thread(alone=True)
         device = select_device(self._device_name)
         verification = verify(self._folder)
         for finding in verification.findings:
@@ -84,12 +101,18 @@ class TorchRunner:
             )
         checkpoint = read_checkpoint(self._folder, self._task)
         dtype = select_dtype(self._dtype_name, device, checkpoint.config.dtype)
-        torch.set_num_threads(self._threads)
         self._head = head_for(checkpoint)
         model = load_model(checkpoint, self._head, device=device, dtype=dtype)
-        self._forward = PaddedForward(model, token_types=reads_token_types(checkpoint, model))
-        limits = checkpoint.max_length, position_limit(model), self._max_batch_tokens
+        numbering = positions(model)
+        limits = checkpoint.max_length, numbering.limit, self._max_batch_tokens
         max_tokens = min(limit for limit in limits if limit is not None)
+        self._forward, pads = choose_forward(
+            model,
+            self._head,
+            token_types=reads_token_types(checkpoint, model),
+            first_position=numbering.first,
+            max_tokens=max_tokens,
+        )
         embeddings: Any = model.get_input_embeddings()
         self._tokenizer = Tokenizer(checkpoint, max_tokens=max_tokens, vocab_size=embeddings.num_embeddings)
         embeds = checkpoint.task is Task.EMBEDDINGS
@@ -105,15 +128,44 @@ class TorchRunner:
             dimensions=model.config.hidden_size * len(checkpoint.sentence.pooling) if embeds else None,
             labels=checkpoint.labels,
             multi_label=checkpoint.multi_label,
+            pads=pads,
         )
 
     def warm_up(self) -> None:
-        """Run batches of several shapes, on a GPU also the largest there can be, so that it proves to fit."""
-        shapes = [(1, 8), (8, 32), (1, 128)]
+        """Run batches of several shapes: on a GPU the largest there can be, so that it proves to fit.
+
+        On the CPU learn which size is computed fastest: beyond some hundred tokens, what a layer hands to the
+        next no longer fits into the caches.
+        """
+        self.enter_thread(alone=False)
+        self._sample(1, 8)
         if self._info.device.startswith("cuda"):
-            shapes.append((self._max_batch_tokens // self._info.max_tokens, self._info.max_tokens))
-        for inputs, tokens in shapes:
-            self.run(self.tokenize([TextInput("a " * tokens)] * inputs, truncate=True))
+            self._sample(8, 32)
+            self._sample(self._max_batch_tokens // self._info.max_tokens, self._info.max_tokens)
+            return
+        sizes = [size for size in BATCH_TOKENS if size <= self._max_batch_tokens]
+        seconds = {size: self._sample(size // 32, 32) / size for size in sizes}
+        fastest = min(seconds.values(), default=0)
+        self._batch_tokens = next(
+            (size for size in sizes if seconds[size] <= NEARLY * fastest), self._max_batch_tokens
+        )
+
+    def _sample(self, inputs: int, tokens: int) -> float:
+        """Compute such a batch three times, and return the seconds of the fastest."""
+        batch = self.tokenize([TextInput("a " * tokens)] * inputs, truncate=True)
+        seconds = []
+        for _ in range(3):
+            started = time.perf_counter()
+            self.run(batch)
+            seconds.append(time.perf_counter() - started)
+        return min(seconds)
+
+    def enter_thread(self, *, alone: bool) -> None:
+        """Let torch have all CPUs in a thread that computes `alone`, else what one of many batches gets."""
+        with _threads_lock:
+            torch.set_num_threads(max(self._threads, cpu_quota()) if alone else self._threads)
+            # A new thread takes over the number that was set last, anywhere, when it first asks for it.
+            torch.get_num_threads()
 
     def tokenize(self, inputs: Sequence[Input], *, truncate: bool) -> list[TokenizedInput]:
         """Raises `InputTooLong` (unless `truncate`) and `InvalidInput`, `field` being the input's index."""

@@ -8,6 +8,7 @@ import re
 import time
 from http import HTTPStatus
 
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.context import RequestContext
@@ -73,7 +74,7 @@ class HttpTelemetry:
             self.active -= 1
             record = HttpRecord(
                 method=scope["method"] if scope["method"] in _METHODS else "_OTHER",
-                route=_route(scope),
+                route=route_of(scope) or UNMATCHED,
                 status=status,
                 request_id=context.request_id,
                 started=started,
@@ -115,6 +116,9 @@ def _headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _route(scope: Scope) -> str:
-    """The template of the route that matched, never the raw path."""
-    return getattr(scope.get("route"), "path_format", UNMATCHED)
+def route_of(scope: Scope) -> str | None:
+    """The template of the route that the request is for, never the raw path; None if there is none."""
+    if "route" not in scope and "app" in scope:  # refused before it was routed, or by all routes
+        found = (route for route in scope["app"].routes if route.matches(scope)[0] is not Match.NONE)
+        scope["route"] = next(found, None)
+    return getattr(scope.get("route"), "path_format", None)

@@ -6,6 +6,7 @@ Event names are static and facts are keywords, so that a log store can index the
 import logging
 import random
 import sys
+from http import HTTPStatus
 from typing import Any, TextIO
 
 import orjson
@@ -78,13 +79,20 @@ def _without_request_errors_values(_logger: WrappedLogger, _name: str, event: Ev
 
 
 class LogObserver:
-    """One canonical `request` line for each HTTP exchange, or for a share of those that went well."""
+    """One canonical `request` line for each HTTP exchange, or for a share of those of which there are many.
 
-    def __init__(self, *, sample_ratio: float = 1.0, slow: float = 1.0) -> None:
-        """A line is left out only if the request went well and took less than `slow` seconds."""
+    Left out are only requests that went well in less than `slow` seconds, and refusals for overload (429)
+    past the first `refusals` of a second: in a flood they tell nothing new, and cost the time of others.
+    """
+
+    def __init__(self, *, sample_ratio: float = 1.0, slow: float = 1.0, refusals: int = 10) -> None:
+        """`sample_ratio` is the share of the former to write."""
         self._log = structlog.get_logger()
         self._sample_ratio = sample_ratio
         self._slow = slow
+        self._refusals = refusals
+        self._second = 0
+        self._refused = 0
         self._left_out = 0
 
     def http_finished(self, record: HttpRecord) -> None:
@@ -110,6 +118,11 @@ class LogObserver:
         write("request", **facts)
 
     def _leaves_out(self, record: HttpRecord) -> bool:
+        if record.status == HTTPStatus.TOO_MANY_REQUESTS:
+            if int(record.finished) != self._second:
+                self._second, self._refused = int(record.finished), 0
+            self._refused += 1
+            return self._refused > self._refusals
         if self._sample_ratio >= 1 or record.status >= 400 or record.finished - record.started >= self._slow:
             return False
         return random.random() >= self._sample_ratio  # noqa: S311 - nobody gains by guessing it

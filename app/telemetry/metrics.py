@@ -246,6 +246,7 @@ class StateCollector(Collector):
                 "architecture": info.architecture,
                 "dtype": info.dtype,
                 "device": info.device,
+                "layout": "padded" if info.pads else "packed",
                 "revision": info.revision or "",
                 "version": self._version,
             },

@@ -8,31 +8,26 @@ import logging
 import os
 from contextlib import suppress
 from threading import Thread
+from typing import cast
 
 from fastapi import FastAPI
-from opentelemetry import trace
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
-from opentelemetry.semconv.attributes.http_attributes import HTTP_ROUTE
 from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SERVICE_VERSION
-from opentelemetry.semconv.attributes.url_attributes import URL_QUERY
-from opentelemetry.trace import Span
-from starlette.types import Scope
+from starlette.middleware.errors import ServerErrorMiddleware
 
-from app.context import RequestContext
 from app.errors import SettingsInvalid
 from app.observer import Observer
+from app.telemetry.asgi import ServerSpans
 from app.telemetry.export import ExportCounts, ExportQueue
 from app.telemetry.otlp import exporter_from_environment
+from app.telemetry.server_spans import ServerTracerProvider
 from app.telemetry.spans import TracingObserver
 
 logger = logging.getLogger(__name__)
-
-PROBES = "/(startupz|readyz|livez|health(/live|/ready)?)$"
-"""A regular expression for what `app.telemetry.http.PROBES` lists, since it is matched with a whole URL."""
 
 
 class Tracing:
@@ -44,25 +39,18 @@ class Tracing:
         self.observers: tuple[Observer, ...] = ()
         """To be told the facts; none if nobody would see the spans."""
         self._flush_timeout = flush_timeout
-        self._provider: TracerProvider | None = None
+        self._provider: ServerTracerProvider | None = None
         self._queue: ExportQueue | None = None
         if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
             return
         resource = _resource(version)
         try:
-            limits = SpanLimits(
-                max_events=0,  # The only ones would be exceptions, whose messages may quote a text.
-                max_attribute_length=512,  # A path can be as long as the edge lets a request's head be.
-            )
             exporter = exporter_from_environment()
             self._queue = ExportQueue(exporter, self.counts) if exporter else None
+            self._provider = ServerTracerProvider(resource, self._queue)
         except ValueError as error:
             raise SettingsInvalid(f"An OTEL_* variable has a wrong value: {error}") from None
-        self._provider = TracerProvider(
-            resource=resource, shutdown_on_exit=False, span_limits=limits, meter_provider=NoOpMeterProvider()
-        )
         if self._queue:
-            self._provider.add_span_processor(self._queue)
             self.observers = (TracingObserver(self._queue, resource, version),)
 
     def instrument(self, app: FastAPI) -> None:
@@ -77,22 +65,22 @@ class Tracing:
             app,
             tracer_provider=self._provider,
             meter_provider=NoOpMeterProvider(),
-            server_request_hook=_identify,
-            excluded_urls=PROBES,
-            exclude_spans=["send", "receive"],
             http_capture_headers_sanitize_fields=[".*"],
         )
+        stack = cast(ServerErrorMiddleware, app.build_middleware_stack())
+        stack.app = ServerSpans(cast(OpenTelemetryMiddleware, stack.app))
+        app.middleware_stack = stack
 
     async def close(self) -> None:
         """Send what still waits, or give it up when the time is over."""
-        if self._provider is None or self._queue is None:
+        if self._queue is None:
             return
         loop = asyncio.get_running_loop()
         sent = asyncio.Event()
-        shutdown = self._provider.shutdown
+        shutdown = self._queue.shutdown
 
         def flush() -> None:
-            shutdown()
+            shutdown()  # type: ignore[no-untyped-call]
             with suppress(RuntimeError):  # the loop has ended by the time that a hanging collector gives up
                 loop.call_soon_threadsafe(sent.set)
 
@@ -109,18 +97,3 @@ def _resource(version: str) -> Resource:
     """Who we are, unless OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES know better."""
     given = OTELResourceDetector().detect().attributes
     return Resource.create({SERVICE_NAME: "vitrine", SERVICE_VERSION: version, **given})
-
-
-def _identify(span: Span, scope: Scope) -> None:
-    """Tell the server which trace the request is in."""
-    context = span.get_span_context()
-    request: RequestContext = scope["state"]["context"]
-    request.trace_id = trace.format_trace_id(context.trace_id)
-    request.span_id = trace.format_span_id(context.span_id)
-    if not isinstance(span, ReadableSpan):  # unsampled
-        return
-    if scope["query_string"]:  # No route reads one, and people put keys there.
-        span.set_attribute(URL_QUERY, "REDACTED")
-    if ":path}" in span.name:  # How Starlette's routes say that a parameter may hold slashes
-        span.update_name(span.name.replace(":path}", "}"))
-        span.set_attribute(HTTP_ROUTE, span.name.partition(" ")[2])

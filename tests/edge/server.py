@@ -15,7 +15,7 @@ import uvicorn
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.edge.auth import ApiKeyMiddleware
+from app.edge.auth import ApiKeyMiddleware, ApiKeys
 from app.edge.body import BodyMiddleware
 from app.edge.disconnect import cancel_on_disconnect
 from app.edge.limits import EdgeLimits
@@ -159,7 +159,7 @@ class Edge:
         self.app = Application()
         stack: ASGIApp = BodyMiddleware(self.app, limits)
         if keys:
-            stack = ApiKeyMiddleware(stack, keys, exempt={"/livez"})
+            stack = ApiKeyMiddleware(stack, ApiKeys(keys), exempt={"/livez"})
         config = uvicorn.Config(
             stack,
             port=0,

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.edge.auth import ApiKeyMiddleware
+from app.edge.auth import ApiKeys
 from app.edge.limits import EdgeLimits
-from tests.edge.server import Application, Edge
+from tests.edge.server import Edge
 
 
 @pytest.fixture(scope="module")
@@ -62,4 +62,4 @@ def test_the_body_of_a_stranger_is_not_asked_for(guarded: Edge) -> None:
 @pytest.mark.parametrize("keys", [[], [""], ["a", ""]])
 def test_an_empty_key_is_no_protection(keys: list[str]) -> None:
     with pytest.raises(ValueError, match="keys"):
-        ApiKeyMiddleware(Application(), keys)
+        ApiKeys(keys)

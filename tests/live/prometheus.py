@@ -22,6 +22,11 @@ class Prometheus:
             return [({}, float(answer["result"][1]))]
         return [(series["metric"], float(series["value"][1])) for series in answer["result"]]
 
+    def series(self, selector: str) -> list[dict[str, str]]:
+        """The labels of all series that it knows of."""
+        found: list[dict[str, str]] = self._get("series", **{"match[]": selector})
+        return found
+
     def exemplar_traces(self, query: str, seconds: float) -> set[str]:
         """The traces of the exemplars that a panel with this query shows for the last seconds."""
         now = time.time()

@@ -33,9 +33,13 @@ def log() -> Iterator[Log]:
 
 
 def exchange(
-    *, status: int = 200, seconds: float = 0.02, inference: RequestRecord | None = None
+    *,
+    status: int = 200,
+    started: float = 100.0,
+    seconds: float = 0.02,
+    inference: RequestRecord | None = None,
 ) -> HttpRecord:
-    return HttpRecord("POST", "/embed", status, "r-1", 100.0, 100.0 + seconds, inference)
+    return HttpRecord("POST", "/embed", status, "r-1", started, started + seconds, inference)
 
 
 def test_one_line_tells_the_whole_request(log: Log) -> None:
@@ -80,7 +84,7 @@ def test_a_sample_of_what_went_well_and_all_that_did_not(log: Log) -> None:
     for _ in range(500):
         observer.http_finished(exchange())
     for _ in range(20):
-        observer.http_finished(exchange(status=429))
+        observer.http_finished(exchange(status=413))
         observer.http_finished(exchange(status=504))
         observer.http_finished(exchange(seconds=1.5))
     well = [line for line in log.lines if line["status"] == 200 and line["duration_ms"] < 1000]
@@ -88,6 +92,16 @@ def test_a_sample_of_what_went_well_and_all_that_did_not(log: Log) -> None:
     assert len(log.lines) - len(well) == 60
     # Nothing is unaccounted for.
     assert len(log.lines) + sum(line.get("left_out", 0) for line in log.lines) == 560
+
+
+def test_a_flood_of_refusals_is_counted_rather_than_written(log: Log) -> None:
+    observer = LogObserver(refusals=3)
+    for second in (100.0, 101.0):
+        for n in range(50):
+            observer.http_finished(exchange(status=429, started=second + n / 100, seconds=0.001))
+    assert len(log.lines) == 6
+    observer.http_finished(exchange())
+    assert sum(line.get("left_out", 0) for line in log.lines) == 94
 
 
 def test_all_is_logged_unless_asked_otherwise(log: Log) -> None:

@@ -127,6 +127,7 @@ async def test_a_model_that_loads_is_not_ready_and_nothing_is_known_of_it() -> N
         "architecture": "FakeModel",
         "dtype": "float32",
         "device": "cpu",
+        "layout": "padded",
         "revision": "",
         "version": __version__,
     }

@@ -172,7 +172,7 @@ def fail_with(runner: TorchRunner, monkeypatch: pytest.MonkeyPatch, error: Excep
         seen.append(weakref.ref(hidden))
         raise error
 
-    monkeypatch.setattr(runner._forward._model, "forward", forward)
+    monkeypatch.setattr(runner._forward.model, "forward", forward)
     return seen
 
 

@@ -1,5 +1,6 @@
 """The rules and their tests as data, and the programs that judge them."""
 
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import yaml
 
 from monitoring.generate import PROMETHEUS
+from monitoring.slo import SLO_FILE
 
 RULE_FILES = sorted(PROMETHEUS.glob("rules/*.yaml"))
 TEST_FILES = sorted(PROMETHEUS.glob("tests/*.yaml"))
@@ -44,8 +46,21 @@ ALERTS = [rule for rule in RULES if "alert" in rule.content]
 RECORDED = frozenset(rule.content["record"] for rule in RULES if "record" in rule.content)
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
+def slo_text() -> str:
+    """`slo.yaml` with the objectives that tests reckon with, so that they hold whatever the file's are."""
+    text = SLO_FILE.read_text()
+    for field, value in (
+        (r"(?<=availability:\n    percent: )\S+", "99.9"),
+        (r"(?<=latency:\n    percent: )\S+", "99"),
+        (r"(?<=    threshold: )\S+", "250ms"),
+    ):
+        text, count = re.subn(field, value, text)
+        assert count == 1, field
+    return text
+
+
+def run(*command: str | Path, cwd: Path | None = None, timeout: float = 300) -> str:
     """What the program says; it must succeed."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from monitoring.generate import PROMETHEUS
-from monitoring.slo import SLO_FILE
-from tests.monitoring.rules import run
+from tests.monitoring.rules import run, slo_text
 
 
 def _generate(*arguments: str | Path) -> None:
@@ -23,7 +22,7 @@ def _texts(folder: Path) -> dict[Path, str]:
 
 def _changed_slo(folder: Path, old: str, new: str) -> Path:
     path = folder / "slo.yaml"
-    text = SLO_FILE.read_text()
+    text = slo_text()
     assert old in text
     path.write_text(text.replace(old, new))
     return path
@@ -36,8 +35,10 @@ def test_what_is_committed_is_what_is_generated(tmp_path: Path) -> None:
 
 
 def test_a_changed_objective_changes_rules_and_tests_which_still_pass(tmp_path: Path) -> None:
-    out = tmp_path / "prometheus"
-    _generate("--slo", _changed_slo(tmp_path, "threshold: 250ms", "threshold: 100ms"), "--out", out)
+    before, out = tmp_path / "before", tmp_path / "prometheus"
+    for threshold, folder in (("250ms", before), ("100ms", out)):
+        slo = _changed_slo(tmp_path, "threshold: 250ms", f"threshold: {threshold}")
+        _generate("--slo", slo, "--out", folder)
 
     rules = (out / "rules/slo.yaml").read_text()
     assert 'le="0.1"' in rules
@@ -47,7 +48,7 @@ def test_a_changed_objective_changes_rules_and_tests_which_still_pass(tmp_path: 
         0
     ]["rules"]
     run("promtool", "check", "rules", "--lint=all", "--lint-fatal", out / "rules/slo.yaml")
-    changed = [path for path, text in _texts(out).items() if text != (PROMETHEUS / path).read_text()]
+    changed = [path for path, text in _texts(out).items() if text != (before / path).read_text()]
     tests = [out / path for path in changed if path.parts[0] == "tests"]
     assert len(tests) >= 6
     run("promtool", "test", "rules", *tests)

@@ -1,13 +1,17 @@
 """The mutation check itself: it makes the mistakes that it says, and tells good tests from bad ones."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from monitoring.mutate import Mutant, is_noticed, mutants
-from monitoring.mutations import mutations
+from monitoring.mutate import problems
+from monitoring.mutations import Mutant, mutants, mutations
+from monitoring.suite import Place, load_rules
+from monitoring.trials import noticed
+from tests.monitoring.rules import run
 
 RULE: dict[str, Any] = {
     "alert": "Slow",
@@ -55,42 +59,101 @@ def test_the_rest_of_the_rule_stays_as_it_is() -> None:
         assert (rule["expr"] == RULE["expr"]) == change.startswith("drop")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "rules").mkdir()
-    (tmp_path / "tests").mkdir()
-    rule = {"alert": "Down", "expr": 'up{job="x"} == 0', "for": "2m", "labels": {"severity": "warning"}}
-    (tmp_path / "rules/a.yaml").write_text(yaml.safe_dump({"groups": [{"name": "a", "rules": [rule]}]}))
-    return tmp_path
+@pytest.mark.timeout(600)
+def test_the_rules_tests_notice_the_mistakes() -> None:
+    said = run(sys.executable, "-m", "monitoring.mutate", timeout=600)
+
+    assert "mutants noticed" in said
 
 
-def _test(folder: Path, *checks: tuple[str, bool], others: str = "") -> None:
-    series = [{"series": 'up{job="x"}', "values": "1 1 1 1 0 0 0 0 0 0"}]
-    if others:
-        series.append({"series": 'up{job="other"}', "values": others})
+DOWN = {"alert": "Down", "expr": 'up{job="x"} == 0', "for": "2m", "labels": {"severity": "warning"}}
+OTHERS_DOWN = {"series": 'up{job="other"}', "values": "0 0 0 0 0 0 0 0 0 0"}
+
+
+def _write(
+    folder: Path, checks: list[tuple[str, bool]], *series: dict[str, str], rules: tuple[Any, ...] = (DOWN,)
+) -> None:
+    """The rules, and a test that says at which times Down fires."""
     fires = [{"exp_labels": {"job": "x", "severity": "warning"}}]
-    cases = [{"eval_time": at, "alertname": "Down", "exp_alerts": fires if on else []} for at, on in checks]
-    test = {"interval": "1m", "input_series": series, "alert_rule_test": cases}
-    content = {"rule_files": ["../rules/a.yaml"], "evaluation_interval": "1m", "tests": [test]}
-    (folder / "tests/a_test.yaml").write_text(yaml.safe_dump(content))
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": 'up{job="x"}', "values": "1 1 1 1 0 0 0 0 0 0"}, *series],
+        "alert_rule_test": [
+            {"eval_time": at, "alertname": "Down", "exp_alerts": fires if on else []} for at, on in checks
+        ],
+    }
+    files = {
+        "rules/a.yaml": {"groups": [{"name": "a", "rules": list(rules)}]},
+        "tests/a_test.yaml": {
+            "rule_files": ["../rules/a.yaml"],
+            "evaluation_interval": "1m",
+            "tests": [test],
+        },
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(yaml.safe_dump(content))
 
 
 def _survivors(folder: Path) -> list[str]:
-    return [mutant.change for mutant in _all(folder) if not is_noticed(mutant)]
+    tried = list(mutants(load_rules(folder)))
+    found = noticed(tried, folder, jobs=1)
+    return [mutant.change for mutant in tried if mutant not in found]
 
 
-def _all(folder: Path) -> list[Mutant]:
-    return list(mutants(folder))
+GOOD = [("3m", False), ("5m", False), ("8m", True)]
 
 
-def test_good_tests_notice_everything(folder: Path) -> None:
-    _test(folder, ("3m", False), ("5m", False), ("8m", True), others="0 0 0 0 0 0 0 0 0 0")
+def test_good_tests_notice_everything(tmp_path: Path) -> None:
+    _write(tmp_path, GOOD, OTHERS_DOWN)
 
-    assert len(_all(folder)) == 3
-    assert _survivors(folder) == []
+    assert len(list(mutants(load_rules(tmp_path)))) == 3
+    assert _survivors(tmp_path) == []
 
 
-def test_a_missing_test_is_shown_by_the_mistake_that_it_would_notice(folder: Path) -> None:
-    _test(folder, ("8m", True))
+def test_a_missing_test_is_shown_by_the_mistake_that_it_would_notice(tmp_path: Path) -> None:
+    _write(tmp_path, [("8m", True)])
 
-    assert _survivors(folder) == ["drop for: 2m", 'up{job="x"} → up']
+    assert _survivors(tmp_path) == ["drop for: 2m", 'up{job="x"} → up']
+
+
+def test_a_mistake_that_breaks_another_rule_is_noticed(tmp_path: Path) -> None:
+    """No check reads either recording rule, but without its matcher the first breaks the second."""
+    one = {"record": "a:up:one", "expr": 'up{job="x"}'}
+    other = {"record": "a:up:other", "expr": "up * on () group_left () a:up:one"}
+    _write(tmp_path, GOOD, OTHERS_DOWN, rules=(DOWN, one, other))
+
+    assert _survivors(tmp_path) == []
+
+
+def test_tests_that_always_fail_do_not_count_as_noticing(tmp_path: Path) -> None:
+    _write(tmp_path, [("3m", True)])
+
+    with pytest.raises(ValueError, match=r"a_test\.yaml: a test: fails without any mutant"):
+        _survivors(tmp_path)
+
+
+def _mutants(count: int) -> list[Mutant]:
+    return [
+        Mutant(Place("a.yaml", 0, 0), "Down warning", f"change {number}", DOWN) for number in range(count)
+    ]
+
+
+def test_a_survivor_needs_a_reason_and_a_reason_a_survivor() -> None:
+    tried = _mutants(20)
+    reasons = {("Down warning", "change 0"): "equal", ("Down warning", "change 1"): "was equal"}
+
+    assert list(problems(tried, tried[:1], reasons)) == [
+        "explained in survivors.yaml, yet noticed or gone: Down warning: change 1"
+    ]
+    assert list(problems(tried, [tried[2]], {})) == [
+        "survived and not explained in survivors.yaml: Down warning: change 2"
+    ]
+
+
+def test_one_in_twenty_may_survive_and_no_more() -> None:
+    tried = _mutants(40)
+    reasons = {(mutant.name, mutant.change): "equal" for mutant in tried[:3]}
+
+    assert "fewer than 95% of the mutants are noticed" in problems(tried, tried[:3], reasons)
+    assert list(problems(tried, tried[:2], dict(list(reasons.items())[:2]))) == []

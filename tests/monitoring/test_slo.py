@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from monitoring.slo import SLO_FILE, InvalidSlo, load_slo
+from monitoring.slo import InvalidSlo, load_slo
+from tests.monitoring.rules import slo_text
 
 
 @pytest.fixture
 def content() -> dict[str, Any]:
-    read: dict[str, Any] = yaml.safe_load(SLO_FILE.read_text())
+    read: dict[str, Any] = yaml.safe_load(slo_text())
     return read
 
 
@@ -23,8 +24,10 @@ def _change(content: dict[str, Any], path: str, value: object) -> None:
     place[last] = value
 
 
-def test_what_follows_from_the_objectives() -> None:
-    slo = load_slo()
+def test_what_follows_from_the_objectives(tmp_path: Path) -> None:
+    path = tmp_path / "slo.yaml"
+    path.write_text(slo_text())
+    slo = load_slo(path)
     assert slo.objectives.latency.le == "0.25"
     assert slo.budget("availability") == Decimal("0.001")
     assert slo.budget("latency") == Decimal("0.01")
@@ -46,6 +49,7 @@ def test_what_follows_from_the_objectives() -> None:
         ("window", "1d", "longer than each burn rate's, 3d"),
         ("minimum_bad_requests", 0, "greater than or equal to 1"),
         ("saturation.autoscaler_target", 1.5, "less than or equal to 1"),
+        ("saturation.autoscaler_target", 0.1234, "no more than 3 decimal places"),
         ("window_scale", 0.001, "greater than or equal to 0.01"),
         ("runbooks", "wiki", "should match pattern"),
     ],

@@ -35,7 +35,7 @@ def observer() -> RecordingObserver:
 
 @pytest.fixture
 def batcher(runner: FakeRunner, observer: RecordingObserver) -> Batcher:
-    return Batcher(runner.run, LIMITS, observer, model="fake", hang_timeout=0.4)
+    return Batcher(runner, LIMITS, observer, model="fake", hang_timeout=0.4)
 
 
 @pytest.fixture

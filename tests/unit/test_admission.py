@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from app.admission import Admission, AdmissionLimits
+from app.admission import SHED_FOR, Admission, AdmissionLimits
 from app.errors import DeadlineExceeded, Overloaded, RequestTooLarge
 
 LIMITS = AdmissionLimits(max_request_inputs=10, max_inputs=20, max_tokens=1000, max_bytes=4000, max_wait=2.0)
@@ -136,3 +136,29 @@ def test_a_request_that_alone_takes_longer_than_its_deadline_is_told_so(admissio
 def test_an_idle_server_tries_what_the_measured_speed_doubts(admission: Admission, line: Line) -> None:
     line.tokens = 10_000
     admission.admit([4], LONGEST, 10.0)
+
+
+def test_sheds_when_not_even_the_smallest_would_get_in(
+    admission: Admission, line: Line, clock: Clock
+) -> None:
+    assert admission.shed() is None
+    admission.admit([40], LONGEST, 10.0)
+    line.tokens = 199
+    assert admission.shed() is None
+    line.tokens = 400
+    refusal = admission.shed()
+    assert refusal is not None
+    assert (refusal.reason, refusal.retry_after) == ("wait", 2)
+    # Found once, it holds for a moment, and no longer.
+    line.tokens = 0
+    assert admission.shed() is refusal
+    clock.now += SHED_FOR
+    assert admission.shed() is None
+
+
+def test_sheds_when_the_limits_are_reached(admission: Admission) -> None:
+    for _ in range(LIMITS.max_inputs):
+        admission.admit([4], LONGEST, 10.0)
+    refusal = admission.shed()
+    assert refusal is not None
+    assert refusal.reason == "queue_inputs"

@@ -1,5 +1,6 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,28 @@ def test_the_head_of_the_line_chooses_its_neighbours_by_length() -> None:
     release = take_batch([Item(30), Item(2), Item(31), Item(3)], 0.0, LIMITS)
     assert sorted(lengths(release.batch)) == [30, 31]
     assert release.reason is Reason.LENGTHS
+
+
+def test_where_nothing_is_padded_lengths_do_not_matter() -> None:
+    line = [Item(30), Item(2), Item(31), Item(3)]
+    release = take_batch(line, 0.0, replace(LIMITS, max_padding=None))
+    assert release.batch == line
+    assert release.reason is Reason.DRAINED
+
+
+def test_where_nothing_is_padded_the_real_tokens_count() -> None:
+    release = take_batch([Item(60), Item(10), Item(31), Item(30)], 0.0, replace(LIMITS, max_padding=None))
+    assert lengths(release.batch) == [60, 10, 30]
+    assert release.reason is Reason.MAX_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("waiting", "workers", "taken"), [(2, 2, 1), (3, 2, 2), (6, 2, 3), (7, 2, 4), (3, 9, 1)]
+)
+def test_free_workers_share_what_waits(waiting: int, workers: int, taken: int) -> None:
+    release = take_batch([Item(5)] * waiting, 0.0, LIMITS, workers=workers)
+    assert len(release.batch) == taken
+    assert release.reason is (Reason.MAX_INPUTS if taken == LIMITS.max_inputs else Reason.SHARED)
 
 
 def test_what_has_expired_leaves_without_a_batch() -> None:

@@ -1,0 +1,1 @@
+"""The autoscaler's target and behaviour: written into the manifests, and simulated to choose them."""
