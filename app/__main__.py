@@ -1,28 +1,30 @@
-"""The command line: `python -m app serve` and `python -m app model fetch|verify|seal`."""
+"""The command line: `python -m app serve`, `… doctor` and `… model fetch|verify|seal`."""
 
 import argparse
 import logging
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
+from app.doctor.options import add_options
 from app.errors import FatalError, VitrineError
 from app.last_words import say_last_words
 from app.settings import read_settings, variables
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command and return its exit code: see `app.errors.FatalError` for those that aren't 0."""
+    """Run one command and return its exit code: its own, or that of a `app.errors.FatalError`."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return int(options.run(options) or 0)
     except VitrineError as error:
         say_last_words(error.message)
         return error.exit_code if isinstance(error, FatalError) else FatalError.exit_code
-    return 0
 
 
 def _serve(_options: argparse.Namespace) -> None:
@@ -53,6 +55,14 @@ def _serve(_options: argparse.Namespace) -> None:
     # event loop may keep it for 5 ms each time.
     sys.setswitchinterval(0.0002)
     uvloop.run(serve(app, announce))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from app.doctor import cli
+    from app.telemetry.logs import configure_logs
+
+    configure_logs("error", "console", sys.stderr)  # stdout has the report
+    return cli.run(options)
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -87,6 +97,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.set_defaults(run=_serve)
 
+    doctor = commands.add_parser(
+        "doctor",
+        help="name the first layer that is broken, here and on the way to the service",
+        description="Walk the layers that can be seen from here and name the first that is broken, with its "
+        "evidence and remedy. Without any URL, the usual addresses on loopback are tried. Exits with 0 if "
+        "nothing is broken, 1 if something is, 2 on wrong use.",
+    )
+    add_options(doctor)
+    doctor.set_defaults(run=_doctor)
+
     model = commands.add_parser("model", help="fetch and verify models")
     actions = model.add_subparsers(required=True, metavar="action")
     fetch = actions.add_parser("fetch", help="download a model from the hub, and seal it")
@@ -116,8 +136,15 @@ def _settings_help() -> Iterator[str]:
         yield textwrap.indent(textwrap.fill(field.description or "", 90), "      ")
 
 
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    """What a signal does until the server drains on it: there is nothing yet to lose."""
+    os._exit(128 + number)
+
+
 def run_to_exit(arguments: list[str]) -> NoReturn:
     """Run one command and end the process, whatever its threads are doing."""
+    # As the first process of a container, one that has no handler yet would not even notice.
+    signal.signal(signal.SIGTERM, _end)
     code = main(arguments)
     logging.shutdown()
     sys.stdout.flush()

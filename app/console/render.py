@@ -19,6 +19,7 @@ DOT_SEGMENTS = {".", ".."}
 
 REASONS = {
     "drained": "took all that waited",
+    "shared": "left a share to other workers",
     "max_inputs": "full, by inputs",
     "max_tokens": "full, by tokens",
     "lengths": "the rest was unlike in length",

@@ -22,7 +22,7 @@ from app.models.weights import verify
 
 log = logging.getLogger(__name__)
 
-BATCH_TOKENS = (128, 256, 512, 1024)
+BATCH_TOKENS = (256, 512, 1024)
 """Sizes of a batch that are tried on the CPU."""
 
 NEARLY = 1.05

@@ -218,8 +218,9 @@ def _batches(alerts: Mapping[str, Alert]) -> Row:
             ),
             graph(
                 "Why batches were let go",
-                "drained took all that waited: time to spare. max_inputs and max_tokens were full: under "
-                "load, as it should be. lengths left out what would have been mostly padding.",
+                "drained took all that waited, shared left some to other free workers: time to spare. "
+                "max_inputs and max_tokens were full: under load, as it should be. lengths left out what "
+                "would have been mostly padding.",
                 Query(total(rate("inference_batch_releases_total", OF_MODELS), "reason"), "{{reason}}"),
                 unit=units.OpsPerSecond,
                 width=6,

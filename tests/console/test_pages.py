@@ -6,8 +6,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from app.batching import Reason
 from app.console.pages import FRESH
-from app.console.render import NOTHING
+from app.console.render import NOTHING, REASONS
 from app.errors import DeviceLost
 from app.main import create_app
 from app.settings import Settings
@@ -302,3 +303,7 @@ async def test_without_a_gpu_there_is_no_word_of_one(console: httpx.AsyncClient)
 def test_a_trace_ui_is_a_web_address_with_a_place_for_the_id(value: str) -> None:
     with pytest.raises(ValueError, match="trace_ui_url"):
         Settings(model="fake", trace_ui_url=value)
+
+
+def test_every_reason_for_letting_a_batch_go_has_its_words() -> None:
+    assert set(REASONS) == set(Reason)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -55,7 +55,7 @@ class Server:
             if line["event"] == event:
                 return line
 
-    def wait_until_ready(self) -> "Server":
+    def wait_until_ready(self) -> Self:
         addresses = self.wait_for("listening")
         self.url: str = addresses["api"]
         self.ops_url: str = addresses["operations"]

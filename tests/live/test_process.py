@@ -1,6 +1,7 @@
 """The process from start to exit code, as a supervisor sees it."""
 
 import asyncio
+import re
 import signal
 import socket
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.client import Reply, post_once
-from tests.live.conftest import Start
+from tests.live.conftest import Server, Start
 from tests.live.fake_server import HANG, LOSE
 
 pytestmark = [pytest.mark.live, pytest.mark.anyio]
@@ -80,16 +81,27 @@ async def test_the_probes_follow_the_life_of_the_server(start: Start) -> None:
 
 
 async def test_what_is_in_flight_at_the_signal_is_answered(start: Start) -> None:
-    server = start(fake=True, APP_MODEL="fake", APP_BATCHING__MAX_INPUTS="1").wait_until_ready()
+    slow = {"FAKE_SECONDS_PER_TOKEN": "0.005", "APP_BATCHING__MAX_INPUTS": "1"}
+    server = start(fake=True, APP_MODEL="fake", **slow).wait_until_ready()
     requests = [
         asyncio.create_task(post_once(server.port, EMBED, {"inputs": f"text {n}"})) for n in range(200)
     ]
-    while len(server.events("request")) < 5:
-        await asyncio.sleep(0.002)
+    # A connection that waits to be accepted when the listener closes is refused, and rightly.
+    while await asyncio.to_thread(active_requests, server) + len(server.events("request")) < 200:
+        await asyncio.sleep(0.02)
+    answered = len(server.events("request"))
     server.terminate()
     replies = await asyncio.gather(*requests)
     assert {reply.status for reply in replies} == {200}
     assert server.wait() == 0
+    assert answered < 200
+
+
+def active_requests(server: Server) -> int:
+    with urllib.request.urlopen(f"{server.ops_url}/metrics", timeout=5) as reply:
+        found = re.search(r"^http_server_active_requests ([\d.]+)$", reply.read().decode(), re.MULTILINE)
+    assert found
+    return int(float(found[1]))
 
 
 async def test_a_second_signal_ends_at_once(start: Start) -> None:
