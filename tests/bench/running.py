@@ -76,10 +76,11 @@ def install(contender: Contender, model: Path) -> str:
         )
         if made.returncode:
             raise Unavailable(f"its packages don't install: {_last_line(made.stderr)}")
+    fill = partial(_fill, contender, model=model, ports=(0, 0, 0), dtype="float32")
     made_before = folder / f"prepared-{contender.name}"
-    if contender.prepare and not made_before.exists():
-        filled = _fill(contender, contender.prepare, model=model, ports=(0, 0, 0), dtype="float32")
-        made = subprocess.run(filled, cwd=ROOT, capture_output=True, text=True, check=False)
+    (cwd,) = fill((contender.cwd,))
+    if contender.prepare and not (made_before.exists() and Path(cwd).is_dir()):
+        made = subprocess.run(fill(contender.prepare), cwd=ROOT, capture_output=True, text=True, check=False)
         if made.returncode:
             raise Unavailable(f"its model can't be made: {_last_line(made.stderr)}")
         made_before.touch()
