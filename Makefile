@@ -18,7 +18,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' app/__init__.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve stack test bench check format generate simulate-autoscaling mutate-rules image sbom kind-up kind-down \
+.PHONY: help serve stack test bench measure check format generate simulate-autoscaling mutate-rules image sbom kind-up kind-down \
     kind-e2e lock lock-check clean venv dev checkov clients model sbom-tools system
 
 help: ## Show this
@@ -34,7 +34,11 @@ stack: dev model ## Serve it with Prometheus, Alertmanager and the rules, on loo
 test: system dev checkov clients model sbom-tools ## Run the tests, after installing what they need
 	.venv/bin/python -m pytest -m 'not bench and not e2e' --cov $(ARGS)
 
-bench: system dev clients model ## Measure, on a machine that does nothing else
+bench: dev model ## Compare with other servers, on a machine that does nothing else (ARGS=--help)
+	@scripts/system-programs.sh gcc
+	.venv/bin/python -m tests.bench $(ARGS)
+
+measure: system dev model ## Measure the service by itself: telemetry's cost, linearity, memory, overload
 	.venv/bin/python -m pytest -m bench -s $(ARGS)
 
 check: dev ## Lint code, scripts, Dockerfile and workflows; check the format and the types
@@ -84,7 +88,7 @@ lock-check: dev ## Check that the locks hold on each Python and processor
 	scripts/lock-check.sh
 
 clean: ## Remove all that make made
-	rm -rf .venv .venv-checkov .venv-clients .venv-sbom build models \
+	rm -rf .venv .venv-checkov .venv-clients .venv-sbom .venv-bench-* build models \
 	    .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # What the targets above stand on. Each ends at once where there is nothing to do.

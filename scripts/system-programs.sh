@@ -11,8 +11,8 @@ promtool                  prometheus               to check and unit-test the ru
 prometheus-alertmanager   prometheus-alertmanager  to route real alerts
 amtool                    prometheus-alertmanager  to check the routes
 chromium                  chromium                 to look at the console as a person does
-wrk                       wrk                      to load the server
-gcc                       gcc                      to build the stand-in for the NVIDIA driver
+wrk                       wrk                      to check the load generator by
+gcc                       gcc                      to build the load generator and the stand-in for the NVIDIA driver
 podman                    podman                   to build the image and run it
 runc                      runc                     to run it on any kernel
 mmdebstrap                mmdebstrap               to make a base for the tested image

@@ -21,7 +21,7 @@ fi
 # A copy of each lock in the environment says that its packages are installed.
 fresh=yes
 for lock in "$@"; do
-    cmp -s "$lock" "$folder/$lock" || fresh=no
+    cmp -s "$lock" "$folder/${lock##*/}" || fresh=no
 done
 [ $fresh = no ] || exit 0
 

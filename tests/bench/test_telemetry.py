@@ -4,14 +4,13 @@ import os
 import socket
 import statistics
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.bench.load import Measured, measure, write_script
+from tests.bench.load import Measured, closed, write_requests
+from tests.bench.sink import collector
 from tests.live.conftest import Server
 from tests.texts import texts
 
@@ -21,28 +20,10 @@ SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
 CLIENTS = 32
 
 
-class Sink(BaseHTTPRequestHandler):
-    """Takes spans and forgets them: a collector's own work is done on another machine."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None: ...
-
-
 @pytest.fixture
 def sink() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Sink) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with collector() as address:
+        yield address
 
 
 @pytest.fixture
@@ -57,12 +38,17 @@ def start(program: list[str], minilm: Path, folder: Path, **environment: str) ->
     return Server([sys.executable, *program], settings, folder).wait_until_ready()
 
 
-def alternate(script: Path, one: Server, other: Server) -> tuple[list[Measured], list[Measured]]:
+def embeddings_of(asked: list[str], folder: Path) -> Path:
+    bodies = [{"model": "all-MiniLM-L6-v2", "input": text} for text in asked]
+    return write_requests(folder / "requests", "/v1/embeddings", bodies)
+
+
+def alternate(requests: Path, one: Server, other: Server) -> tuple[list[Measured], list[Measured]]:
     """Pairs of runs, each server first in every other pair, after a warm-up of both."""
     runs: dict[Server, list[Measured]] = {one: [], other: []}
     for pair in range(PAIRS + 1):
         for server in (one, other) if pair % 2 else (other, one):
-            measured = measure(script, server.port, clients=CLIENTS, seconds=SECONDS)
+            measured = closed(requests, server.port, clients=CLIENTS, seconds=SECONDS)
             assert measured.errors == 0
             if pair:
                 runs[server].append(measured)
@@ -80,11 +66,11 @@ def tell(name: str, pairs: list[tuple[float, float]]) -> float:
 
 
 def test_throughput_with_all_telemetry_on(minilm: Path, tmp_path: Path, sink: str) -> None:
-    script = write_script(tmp_path, texts(1000))
+    requests = embeddings_of(texts(1000), tmp_path)
     glass = start(["-m", "app", "serve"], minilm, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=sink)
     dark = start(["-m", "tests.bench.dark_server"], minilm, tmp_path)
     try:
-        on, off = alternate(script, glass, dark)
+        on, off = alternate(requests, glass, dark)
     finally:
         glass.close()
         dark.close()
@@ -92,23 +78,25 @@ def test_throughput_with_all_telemetry_on(minilm: Path, tmp_path: Path, sink: st
         f"\nMiniLM, {CLIENTS} clients, {PAIRS} pairs of {SECONDS} s, all spans exported, against none of it"
     )
     rate = tell("texts/s", [(a.rate, b.rate) for a, b in zip(on, off, strict=True)])
-    tell("p99 s", [(a.p99, b.p99) for a, b in zip(on, off, strict=True)])
+    tell("p99 s", [(a.latency.p99, b.latency.p99) for a, b in zip(on, off, strict=True)])
     assert rate >= 0.97
 
 
 def test_a_hanging_collector_costs_the_requests_nothing(
     minilm: Path, tmp_path: Path, sink: str, hanging: str
 ) -> None:
-    script = write_script(tmp_path, texts(1000))
+    requests = embeddings_of(texts(1000), tmp_path)
     stuck = start(["-m", "app", "serve"], minilm, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=hanging)
     well = start(["-m", "app", "serve"], minilm, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=sink)
     try:
-        with_hang, without = alternate(script, stuck, well)
+        with_hang, without = alternate(requests, stuck, well)
     finally:
         stuck.close()
         well.close()
     print(
         f"\nMiniLM, {CLIENTS} clients, {PAIRS} pairs of {SECONDS} s, a hanging collector against a good one"
     )
-    assert tell("p99 s", [(a.p99, b.p99) for a, b in zip(with_hang, without, strict=True)]) < 1.1
+    assert (
+        tell("p99 s", [(a.latency.p99, b.latency.p99) for a, b in zip(with_hang, without, strict=True)]) < 1.1
+    )
     assert tell("texts/s", [(a.rate, b.rate) for a, b in zip(with_hang, without, strict=True)]) > 0.95
