@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
-from functools import partial
 from operator import attrgetter
 
 from app.batching import BatchLimits, Reason, Release, take_batch
@@ -96,12 +95,7 @@ class Batcher:
         self._served_tokens = 0
         self._executing: dict[int, tuple[float, list[Place]]] = {}
         self._work_waits = asyncio.Event()
-        self._threads = ThreadPoolExecutor(
-            self.workers, "worker", initializer=partial(runner.enter_thread, alone=False)
-        )
-        self._lone_thread = ThreadPoolExecutor(
-            1, "lone-worker", initializer=partial(runner.enter_thread, alone=True)
-        )
+        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="worker")
         self._batch_ids = itertools.count(1)
         self._dead: WorkerDied | None = None
         # The inputs of a batch when more wait than go into it: fewer than the limit, as lengths are unlike.
@@ -183,8 +177,7 @@ class Batcher:
             self._leave(set(self._line))
             for job in jobs:
                 job.fail(self._dead)
-            for threads in (self._threads, self._lone_thread):
-                threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False, cancel_futures=True)
         raise death
 
     async def _work(self, worker: int) -> None:
@@ -200,13 +193,10 @@ class Batcher:
             if not release.batch:
                 continue
             self._served_tokens += sum(place.tokens for place in release.batch)
-            # Nobody wants the other workers' CPUs: one of them need not do it all.
-            alone = self.workers > 1 and not self._executing and not self._line
             self._executing[worker] = started, release.batch
             items = [place.item for place in release.batch]
-            threads = self._lone_thread if alone else self._threads
-            results = await loop.run_in_executor(threads, run_isolated, self._runner.run, items)
-            self._finish(release, results, started, workers=self.workers if alone else 1)
+            results = await loop.run_in_executor(self._threads, run_isolated, self._runner.run, items)
+            self._finish(release, results, started)
             del self._executing[worker]
 
     def _batch_limits(self) -> BatchLimits:
@@ -216,15 +206,7 @@ class Batcher:
         tokens = min(self.limits.max_tokens, self._runner.batch_tokens)
         return replace(self.limits, max_tokens=tokens, max_padding=padding)
 
-    def _finish(
-        self,
-        release: Release[Place],
-        results: list[Row | InferenceFailed],
-        started: float,
-        *,
-        workers: int,
-    ) -> None:
-        """`workers` is how many workers' CPUs the batch had."""
+    def _finish(self, release: Release[Place], results: list[Row | InferenceFailed], started: float) -> None:
         finished = self._heartbeat = time.monotonic()
         batch = release.batch
         tokens = sum(place.tokens for place in batch)
@@ -232,7 +214,7 @@ class Batcher:
         if failed < len(batch):
             self._last_success = finished
         if not failed:  # A batch that was split ran more than once and would teach a wrong cost.
-            self.costs.observe(tokens, (finished - started) * workers)
+            self.costs.observe(tokens, finished - started)
             if release.reason not in {Reason.DRAINED, Reason.SHARED}:
                 self._crowded_size += (len(batch) - self._crowded_size) / 10
         jobs = Counter(place.job for place in batch)

@@ -47,9 +47,6 @@ class FakeRunner:
         self.per_token = per_token
         self.batches: list[list[int]] = []
         """The lengths of the inputs of each batch that ran."""
-        self.alone: list[bool] = []
-        """Of each batch that ran, whether it had all CPUs to itself."""
-        self._thread = threading.local()
         self.hold = threading.Event()
         """Cleared, batches do not begin."""
         self.hold.set()
@@ -62,9 +59,6 @@ class FakeRunner:
 
     def warm_up(self) -> None:
         """Fakes are always warm."""
-
-    def enter_thread(self, *, alone: bool) -> None:
-        self._thread.alone = alone
 
     def tokenize(self, inputs: Sequence[Input], *, truncate: bool) -> list[TokenizedInput]:
         items = []
@@ -82,7 +76,6 @@ class FakeRunner:
         self.hold.wait(30)
         if self.dies_of:
             raise self.dies_of
-        self.alone.append(getattr(self._thread, "alone", False))
         self.batches.append([item.tokens for item in batch])
         time.sleep(self.start + self.per_token * sum(item.tokens for item in batch))
         if any(FAIL in item.text for item in batch):

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,8 +33,8 @@ class Forward(Protocol):
 
     model: PreTrainedModel
 
-    def __call__(self, batch: Sequence[TokenizedInput]) -> tuple[Any, Tensor]:
-        """The model's own output, laid out in padded rows, and its mask `[batch, longest]`, 1 for tokens."""
+    def __call__(self, batch: Sequence[TokenizedInput]) -> tuple[Tensor, Tensor]:
+        """What the head wants of the model's output, in padded rows, and its mask `[batch, longest]`."""
         ...
 
 
@@ -47,24 +47,20 @@ def choose_forward(
     from where it counts positions. Raises `ModelError` if the model cannot do it at all.
     """
     samples = _samples(model, max_tokens)
-    forward: Forward = PaddedForward(model, token_types=token_types)
-    try:
-        reference = _rows(forward, head, samples)
-    except Exception as error:  # whatever it is, no request would fare better
-        raise ModelError(
-            f"The model cannot read a sample: {type(error).__name__}: {error}. {AGAIN}"
-        ) from error
-    tolerance = TOLERANCE if model.dtype is torch.float32 else TOLERANCE_OF_HALF
-    pads = True
-    packed = PackedForward(model, token_types=token_types, first_position=first_position)
-    if _agrees("packed", packed, head, samples, reference, tolerance):
-        forward, pads = packed, False
-    else:
+    padded: Forward = PaddedForward(model, field=head.field, token_types=token_types)
+    check = _Check(head, samples, padded)
+    packed = PackedForward(model, field=head.field, token_types=token_types, first_position=first_position)
+    pads = not check.agrees("packed", lambda: packed)
+    if pads:
         packed.undo()
+    forward = padded if pads else packed
     if can_prepack(model.device, model.dtype):
         stock = prepack(model)
-        if not _agrees("prepacked", forward, head, samples, reference, tolerance):
+        if not check.agrees("prepacked", lambda: forward):
             restore(stock)
+        elif not pads:
+            # On two inputs, and it must then give all three's rows.
+            forward = check.agrees("traced", lambda: packed.traced(samples[:2])) or forward
     return forward, pads
 
 
@@ -78,29 +74,37 @@ def _samples(model: PreTrainedModel, max_tokens: int) -> list[TokenizedInput]:
     return [TokenizedInput(choose.choices(ids, k=length), [0] * length) for length in lengths]
 
 
-def _rows(forward: Forward, head: Head, samples: Sequence[TokenizedInput]) -> list[Row]:
-    with torch.inference_mode():
-        return head.rows(*forward(samples), samples)
+class _Check:
+    """What Transformers' own way of computing says of some inputs, to compare others with."""
 
+    def __init__(self, head: Head, samples: Sequence[TokenizedInput], stock: Forward) -> None:
+        """Raises `ModelError` if even the `stock` way fails."""
+        self._head = head
+        self._samples = samples
+        self._tolerance = TOLERANCE if stock.model.dtype is torch.float32 else TOLERANCE_OF_HALF
+        try:
+            self._reference = self._rows(stock)
+        except Exception as error:  # whatever it is, no request would fare better
+            reason = f"{type(error).__name__}: {error}"
+            raise ModelError(f"The model cannot read a sample: {reason}. {AGAIN}") from error
 
-def _agrees(
-    name: str,
-    forward: Forward,
-    head: Head,
-    samples: Sequence[TokenizedInput],
-    reference: Sequence[Row],
-    tolerance: float,
-) -> bool:
-    """Whether the forward pass gives the reference's rows; if not, the log says by how much or why."""
-    try:
-        rows = _rows(forward, head, samples)
-        off = max(
-            float(np.linalg.norm(row - expected) / np.linalg.norm(expected))
-            for row, expected in zip(rows, reference, strict=True)
-        )
-    except Exception as error:  # noqa: BLE001 - whatever it is, this model goes without
-        log.warning("forward_unfit", extra={"forward": name, "error": f"{type(error).__name__}: {error}"})
-        return False
-    if not off <= tolerance:  # NaN is neither
-        log.warning("forward_unfit", extra={"forward": name, "error": f"rows are off by {off:.2g}"})
-    return off <= tolerance
+    def agrees(self, name: str, forward: Callable[[], Forward]) -> Forward | None:
+        """The forward pass if it gives the same rows; if not, the log says how far they are off, or why."""
+        try:
+            rows = self._rows(candidate := forward())
+            off = max(
+                float(np.linalg.norm(row - expected) / np.linalg.norm(expected))
+                for row, expected in zip(rows, self._reference, strict=True)
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, this model goes without
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            if off <= self._tolerance:
+                return candidate
+            reason = f"rows are off by {off:.2g}"
+        log.warning("forward_unfit", extra={"forward": name, "error": reason})
+        return None
+
+    def _rows(self, forward: Forward) -> list[Row]:
+        with torch.inference_mode():
+            return self._head.rows(*forward(self._samples), self._samples)

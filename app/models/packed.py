@@ -5,40 +5,42 @@ an attention function of one's own, so the model's code stays as it is; position
 input. What the encoder says is laid out in padded rows before pooling and heads, which take it so.
 """
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from copy import copy
+from functools import cached_property
 from inspect import signature
-from itertools import accumulate, chain, pairwise
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from app.models.runner import TokenizedInput
+from app.models.scripted import attend_each, pad_each
 
 NAME = "vitrine_packed"
 
 
-@dataclass(frozen=True, slots=True)
 class Boundaries:
     """Where the inputs of a packed sequence begin and end."""
 
-    lengths: tuple[int, ...]
-    spans: tuple[tuple[int, int], ...]
-    """Start and end of each, in tokens."""
-    cumulative: Tensor
-    """`[inputs + 1]`, int32, on the model's device: what kernels for many lengths take."""
+    def __init__(self, lengths: Tensor) -> None:
+        """`lengths` `[inputs]`, int64, is on the CPU."""
+        self.lengths = lengths
 
-    def padded(self, packed: Tensor) -> Tensor:
-        """`[1, tokens, size]` as `[inputs, longest, size]`, with zeros for padding."""
-        rows = packed.new_zeros(len(self.lengths), max(self.lengths), packed.shape[-1])
-        for row, (start, end) in zip(rows, self.spans, strict=True):
-            row[: end - start] = packed[0, start:end]
-        return rows
+    @cached_property
+    def cumulative(self) -> Tensor:
+        """`[inputs + 1]`, int32, on the GPU: what its kernels for many lengths take."""
+        return nn.functional.pad(self.lengths.cumsum(0), (1, 0)).to(torch.int32).to("cuda")
+
+    @cached_property
+    def longest(self) -> int:
+        """The most tokens of an input."""
+        return int(self.lengths.max())
 
 
 _boundaries: ContextVar[Boundaries] = ContextVar("boundaries")
@@ -47,53 +49,48 @@ _boundaries: ContextVar[Boundaries] = ContextVar("boundaries")
 class PackedForward:
     """Calls a Transformers model with a batch of token ids, all in one row."""
 
-    def __init__(self, model: PreTrainedModel, *, token_types: bool, first_position: int) -> None:
-        """Changes how the model attends, until `undo`. Raises ValueError where Transformers cannot.
+    def __init__(self, model: PreTrainedModel, *, field: str, token_types: bool, first_position: int) -> None:
+        """Changes how the model attends, until `undo`.
 
-        `token_types` says whether the model is told which text of a pair a token belongs to, and
-        `first_position` from where it counts positions.
+        `field` is the part of the model's output that is wanted, `token_types` says whether the model is told
+        which text of a pair a token belongs to, and `first_position` from where it counts positions.
         """
         AttentionInterface.register(NAME, _attend)
         AttentionMaskInterface.register(NAME, _no_mask)
         self._stock = model.config._attn_implementation  # noqa: SLF001 - there is no public way to ask
         model.set_attn_implementation(NAME)
         self.model = model
-        self._takes_types = "token_type_ids" in signature(model.forward).parameters
         self._token_types = token_types
         self._first_position = first_position
         self._device = model.device
+        self._run: Callable[..., Tensor] = _Packed(model, field)
         encoder = model.base_model
         self._hooks = [encoder.register_forward_hook(_unpack_output)]
         if isinstance(pooler := getattr(encoder, "pooler", None), nn.Module):
             self._hooks.append(pooler.register_forward_pre_hook(_unpack_argument))
 
-    def __call__(self, batch: Sequence[TokenizedInput]) -> tuple[Any, Tensor]:
-        """What `PaddedForward` returns: the model's own output, and the mask `[batch, longest]`, int64."""
-        lengths = tuple(item.tokens for item in batch)
-        edges = (0, *accumulate(lengths))
-        boundaries = Boundaries(
-            lengths,
-            tuple(pairwise(edges)),
-            torch.tensor(edges, dtype=torch.int32).to(self._device),
-        )
-        first = self._first_position
-        positions = chain.from_iterable(range(first, first + length) for length in lengths)
-        inputs = {
-            "input_ids": self._row(chain.from_iterable(item.ids for item in batch)),
-            "position_ids": self._row(positions),
-        }
-        if self._token_types:
-            inputs["token_type_ids"] = self._row(chain.from_iterable(item.type_ids for item in batch))
-        elif self._takes_types:
-            inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
-        token = _boundaries.set(boundaries)
-        try:
-            output = self.model(**inputs)
-        finally:
-            _boundaries.reset(token)
-        reach = torch.arange(max(lengths), device=self._device)
-        mask = reach < boundaries.cumulative.diff().unsqueeze(1)
-        return output, mask.long()
+    def __call__(self, batch: Sequence[TokenizedInput]) -> tuple[Tensor, Tensor]:
+        """What `PaddedForward` returns: the field of the output, and the mask `[batch, longest]`, int64."""
+        *inputs, lengths = self._tensors(batch)
+        output = self._run(*inputs, lengths)
+        mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+        return output, mask.long().to(self._device)
+
+    def traced(self, example: Sequence[TokenizedInput]) -> "PackedForward":
+        """The same by what torch records of the model's work on `example`.
+
+        A batch is then one call from Python. Else it is several hundred, and after each the thread waits for
+        the interpreter's lock, which the event loop and the other workers want, too.
+        """
+        with warnings.catch_warnings(), torch.inference_mode():
+            # That tracing is deprecated (see `scripted`), and of what might not hold for other inputs.
+            warnings.simplefilter("ignore")
+            graph: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
+                self._run, self._tensors(example), check_trace=False, strict=False
+            )
+        traced = copy(self)
+        traced._run = graph  # noqa: SLF001 - of its own class
+        return traced
 
     def undo(self) -> None:
         """Make the model again what it was."""
@@ -101,8 +98,41 @@ class PackedForward:
             hook.remove()
         self.model.set_attn_implementation(self._stock)
 
+    def _tensors(self, batch: Sequence[TokenizedInput]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Token ids, positions and segment ids `[1, tokens]`, and the lengths `[batch]`."""
+        lengths = [item.tokens for item in batch]
+        first = self._first_position
+        ids = self._row(chain.from_iterable(item.ids for item in batch))
+        positions = self._row(chain.from_iterable(range(first, first + length) for length in lengths))
+        types = torch.zeros_like(ids)
+        if self._token_types:
+            types = self._row(chain.from_iterable(item.type_ids for item in batch))
+        return ids, positions, types, torch.tensor(lengths)
+
     def _row(self, numbers: Iterable[int]) -> Tensor:
         return torch.tensor([list(numbers)]).to(self._device)
+
+
+class _Packed(nn.Module):
+    """The model as a function of tensors only, so that it can be traced."""
+
+    def __init__(self, model: PreTrainedModel, field: str) -> None:
+        super().__init__()
+        self._model = model
+        self._field = field
+        self._takes_types = "token_type_ids" in signature(model.forward).parameters
+
+    def forward(self, ids: Tensor, positions: Tensor, types: Tensor, lengths: Tensor) -> Tensor:
+        """See `PackedForward._tensors`."""
+        inputs = {"input_ids": ids, "position_ids": positions}
+        if self._takes_types:
+            inputs["token_type_ids"] = types
+        token = _boundaries.set(Boundaries(lengths))
+        try:
+            output: Tensor = getattr(self._model(**inputs), self._field)
+        finally:
+            _boundaries.reset(token)
+        return output
 
 
 def _attend(
@@ -125,44 +155,23 @@ def _attend(
     boundaries = _boundaries.get()
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     grouped = query.shape[1] != key.shape[1]
-    if query.is_cuda:
-        behind = -1 if sliding_window is None else sliding_window - 1  # -1 is as far as it goes
-        longest = max(boundaries.lengths)
-        attended: Any = varlen_attn(
-            query[0].transpose(0, 1),
-            key[0].transpose(0, 1),
-            value[0].transpose(0, 1),
-            boundaries.cumulative,
-            boundaries.cumulative,
-            longest,
-            longest,
-            scale=scaling,
-            window_size=(behind, 0 if causal else behind),
-            enable_gqa=grouped,
-        )
-        return attended.unsqueeze(0), None
-    parts = []
-    for start, end in boundaries.spans:
-        near = None
-        if sliding_window is not None and end - start > sliding_window:
-            near = _near(end - start, sliding_window, causal=causal, device=query.device)
-        part = scaled_dot_product_attention(
-            query[:, :, start:end],
-            key[:, :, start:end],
-            value[:, :, start:end],
-            attn_mask=near,
-            is_causal=causal and near is None,
-            scale=scaling,
-            enable_gqa=grouped,
-        )
-        parts.append(part.transpose(1, 2))
-    return torch.cat(parts, dim=1), None
-
-
-def _near(length: int, window: int, *, causal: bool, device: torch.device) -> Tensor:
-    position = torch.arange(length, device=device)
-    distance = position.unsqueeze(1) - position
-    return (distance >= 0 if causal else distance > -window) & (distance < window)
+    if not query.is_cuda:
+        window = -1 if sliding_window is None else sliding_window
+        return attend_each(query, key, value, boundaries.lengths, scaling, causal, window, grouped), None
+    behind = -1 if sliding_window is None else sliding_window - 1  # -1 is as far as it goes
+    attended: Any = varlen_attn(
+        query[0].transpose(0, 1),
+        key[0].transpose(0, 1),
+        value[0].transpose(0, 1),
+        boundaries.cumulative,
+        boundaries.cumulative,
+        boundaries.longest,
+        boundaries.longest,
+        scale=scaling,
+        window_size=(behind, 0 if causal else behind),
+        enable_gqa=grouped,
+    )
+    return attended.unsqueeze(0), None
 
 
 def _no_mask(*_: object, **__: object) -> None:
@@ -170,9 +179,9 @@ def _no_mask(*_: object, **__: object) -> None:
 
 
 def _unpack_output(_module: nn.Module, _arguments: object, output: Any) -> Any:
-    output.last_hidden_state = _boundaries.get().padded(output.last_hidden_state)
+    output.last_hidden_state = pad_each(output.last_hidden_state, _boundaries.get().lengths)
     return output
 
 
 def _unpack_argument(_module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (_boundaries.get().padded(arguments[0]), *arguments[1:])
+    return (pad_each(arguments[0], _boundaries.get().lengths), *arguments[1:])

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.activations import GELUActivation
 
-_onednn = torch.ops.mkldnn
-
+from app.models.scripted import multiply
 
 FOLLOWED_BY_GELU = {"dense": "intermediate_act_fn", "lin1": "activation"}
 """Names of a linear layer and of what follows it in the same module, in BERT's and DistilBERT's kin."""
@@ -20,18 +19,20 @@ FOLLOWED_BY_GELU = {"dense": "intermediate_act_fn", "lin1": "activation"}
 class PrepackedLinear(nn.Module):
     """`nn.Linear`, for inference on the CPU, and GELU after it where that is wanted."""
 
-    def __init__(self, linear: nn.Linear, *, gelu: bool) -> None:
+    def __init__(self, stock: nn.Linear, *, gelu: bool) -> None:
         super().__init__()
-        # Not a buffer: torch cannot save or copy this layout, and nobody asks it to.
-        self._weight = _onednn._reorder_linear_weight(linear.weight.data)
-        bias: nn.Parameter | None = linear.bias
-        self._bias = None if bias is None else bias.data
-        self._after: tuple[str, list[float], str] = ("gelu", [], "none") if gelu else ("none", [], "")
+        self._weight: Tensor
+        self._bias: Tensor | None
+        # Not persistent: torch cannot save this layout, and nobody asks it to.
+        weight = torch.ops.mkldnn._reorder_linear_weight(stock.weight.data)
+        self.register_buffer("_weight", weight, persistent=False)
+        bias: nn.Parameter | None = stock.bias
+        self.register_buffer("_bias", None if bias is None else bias.data, persistent=False)
+        self._after = ("gelu", "none") if gelu else ("none", "")
 
     def forward(self, states: Tensor) -> Tensor:
         """`[..., in]` to `[..., out]`."""
-        product: Tensor = _onednn._linear_pointwise(states, self._weight, self._bias, *self._after)
-        return product
+        return multiply(states, self._weight, self._bias, *self._after)
 
 
 Stock = list[tuple[nn.Module, str, nn.Module]]
@@ -48,11 +49,11 @@ def prepack(model: PreTrainedModel) -> Stock:
         if type(child) is nn.Linear
     ]
     with torch.inference_mode():
-        for parent, name, linear in linears:
+        for parent, name, layer in linears:
             activation = FOLLOWED_BY_GELU.get(name, "")
             gelu = isinstance(following := getattr(parent, activation, None), GELUActivation)
-            setattr(parent, name, PrepackedLinear(linear, gelu=gelu))
-            stock.append((parent, name, linear))
+            setattr(parent, name, PrepackedLinear(layer, gelu=gelu))
+            stock.append((parent, name, layer))
             if isinstance(following, GELUActivation):
                 setattr(parent, activation, nn.Identity())
                 stock.append((parent, activation, following))
@@ -70,5 +71,5 @@ def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if dtype is torch.bfloat16:
-        return bool(_onednn._is_mkldnn_bf16_supported())
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return dtype is torch.float32

@@ -95,7 +95,7 @@ class ModelRunner(Protocol):
     """A model on its device.
 
     `load` and `warm_up` come first; `tokenize` is then called from one thread, and `run` from `concurrency`
-    others, or, while none of them is at it, from one more.
+    others.
     """
 
     @property
@@ -119,10 +119,6 @@ class ModelRunner(Protocol):
 
     def warm_up(self) -> None:
         """Run batches of several shapes, so that the first request finds the machine warm."""
-        ...
-
-    def enter_thread(self, *, alone: bool) -> None:
-        """Called first in a thread that `run` will be called in; `alone` if never beside other batches."""
         ...
 
     def tokenize(self, inputs: Sequence[Input], *, truncate: bool) -> list[TokenizedInput]:

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal
 
 import torch
@@ -27,8 +26,6 @@ BATCH_TOKENS = (256, 512, 1024)
 
 NEARLY = 1.05
 """A batch this much slower per token than the fastest is as good, if it is smaller."""
-
-_threads_lock = Lock()
 
 
 class TorchRunner:
@@ -87,7 +84,7 @@ class TorchRunner:
 
     def load(self) -> None:
         """Verify and load the weights. Raises `ModelError` or `DeviceUnavailable`."""
-        self.enter_thread(alone=True)
+        torch.set_num_threads(self._threads)
         device = select_device(self._device_name)
         verification = verify(self._folder)
         for finding in verification.findings:
@@ -137,7 +134,6 @@ class TorchRunner:
         On the CPU learn which size is computed fastest: beyond some hundred tokens, what a layer hands to the
         next no longer fits into the caches.
         """
-        self.enter_thread(alone=False)
         self._sample(1, 8)
         if self._info.device.startswith("cuda"):
             self._sample(8, 32)
@@ -159,13 +155,6 @@ class TorchRunner:
             self.run(batch)
             seconds.append(time.perf_counter() - started)
         return min(seconds)
-
-    def enter_thread(self, *, alone: bool) -> None:
-        """Let torch have all CPUs in a thread that computes `alone`, else what one of many batches gets."""
-        with _threads_lock:
-            torch.set_num_threads(max(self._threads, cpu_quota()) if alone else self._threads)
-            # A new thread takes over the number that was set last, anywhere, when it first asks for it.
-            torch.get_num_threads()
 
     def tokenize(self, inputs: Sequence[Input], *, truncate: bool) -> list[TokenizedInput]:
         """Raises `InputTooLong` (unless `truncate`) and `InvalidInput`, `field` being the input's index."""

@@ -1,13 +1,14 @@
 """The fast ways to compute a batch give what the stock, padded way gives, or are not taken."""
 
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModel
 
-from app.models import forward
+from app.models.packed import PackedForward
 from app.models.padded import PaddedForward
 from app.models.runner import Row, TextInput, TokenizedInput
 from app.models.torch_runner import BATCH_TOKENS, TorchRunner
@@ -71,10 +72,10 @@ def test_layers_that_onednn_does_not_compute_right_stay_torchs_own(
     made: Make, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     class Faulty(torch.nn.Module):
-        def __init__(self, linear: torch.nn.Linear, *, gelu: bool) -> None:
+        def __init__(self, stock: torch.nn.Linear, *, gelu: bool) -> None:
             super().__init__()
             assert gelu in {True, False}
-            self.linear = linear
+            self.linear = stock
 
         def forward(self, states: torch.Tensor) -> torch.Tensor:
             if fault == "raises":
@@ -87,9 +88,36 @@ def test_layers_that_onednn_does_not_compute_right_stay_torchs_own(
     runner = TorchRunner(folder, name="a-model", threads=1)
     runner.load()
     batch = tokenized(runner)
-    stock = PaddedForward(AutoModel.from_pretrained(folder).eval(), token_types=True)
-    assert_close(runner.run(batch), forward._rows(stock, runner._head, batch))
+    stock = PaddedForward(
+        AutoModel.from_pretrained(folder).eval(), field="last_hidden_state", token_types=True
+    )
+    with torch.inference_mode():
+        assert_close(runner.run(batch), runner._head.rows(*stock(batch), batch))
     assert not any(isinstance(module, Faulty) for module in runner._forward.model.modules())
+
+
+@pytest.mark.parametrize("family", PACKED)
+def test_a_batch_runs_without_python(made: Make, load: Load, family: Family) -> None:
+    runner = load(made("embedder", family))
+    assert isinstance(runner._forward, PackedForward)
+    assert isinstance(runner._forward._run, torch.jit.ScriptModule)
+
+
+def test_a_model_that_cannot_be_traced_goes_without(
+    made: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A model that takes the first example's lengths for granted
+    def wrong(run: Callable[..., Any], example: Any, **_: object) -> Callable[..., Any]:
+        return lambda *_: run(*example)
+
+    monkeypatch.setattr(torch.jit, "trace", wrong)
+    runner = TorchRunner(made("embedder", "bert"), name="a-model", threads=1)
+    runner.load()
+    lines = [vars(record)["forward"] for record in caplog.records if record.getMessage() == "forward_unfit"]
+    assert lines == ["traced"]
+    assert not runner.info.pads
+    batch = tokenized(runner)
+    assert_close(runner.run(batch), [row for item in batch for row in runner.run([item])])
 
 
 def test_half_precision_stays_near_float32(made: Make, load: Load) -> None:

@@ -167,12 +167,12 @@ def fail_with(runner: TorchRunner, monkeypatch: pytest.MonkeyPatch, error: Excep
     """Makes the forward pass fail after it has allocated something; returns a reference to that."""
     seen: list[Any] = []
 
-    def forward(**inputs: Any) -> None:
+    def forward(_batch: Any) -> None:
         hidden = torch.zeros(10)
         seen.append(weakref.ref(hidden))
         raise error
 
-    monkeypatch.setattr(runner._forward.model, "forward", forward)
+    monkeypatch.setattr(runner, "_forward", forward)
     return seen
 
 

@@ -62,30 +62,11 @@ async def test_what_waits_while_a_batch_runs_makes_the_next_batch(
     assert runner.batches == [[1], [2] * 5]
 
 
-async def test_a_batch_with_nobody_beside_it_may_use_all_cpus(
-    observer: RecordingObserver, until: Until
-) -> None:
-    runner = FakeRunner(concurrency=2)
-    batcher = Batcher(runner, LIMITS, observer, model="fake")
-    async with serving(batcher):
-        await submit(batcher, runner, "alone")
-        assert runner.alone == [True]
-        runner.hold.clear()
-        first = asyncio.create_task(submit(batcher, runner, "first"))
-        await until(lambda: batcher.snapshot().executing_inputs == 1)
-        second = asyncio.create_task(submit(batcher, runner, "second"))
-        await until(lambda: batcher.snapshot().executing_inputs == 2)
-        runner.hold.set()
-        await asyncio.gather(first, second)
-    assert sorted(runner.alone[1:]) == [False, True]
-
-
 async def test_workers_share_the_inputs_of_a_request(observer: RecordingObserver) -> None:
     runner = FakeRunner(concurrency=2)
     async with serving(batcher := Batcher(runner, LIMITS, observer, model="fake")):
         await submit(batcher, runner, *["two words"] * 6)
     assert runner.batches == [[2, 2, 2], [2, 2, 2]]
-    assert runner.alone[0] is False  # the other half was still to come
     assert {batch.reason for batch in observer.batches} == {"shared", "drained"}
 
 
