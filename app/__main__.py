@@ -53,7 +53,7 @@ def _serve(_options: argparse.Namespace) -> None:
         print(f"Loading the model from {settings.model} …", flush=True)
     # A worker asks for the interpreter after each of a batch's hundreds of operations. By default, a busy
     # event loop may keep it for 5 ms each time.
-    sys.setswitchinterval(float(os.environ.get("SWI", "0.0002")))
+    sys.setswitchinterval(0.0002)
     uvloop.run(serve(app, announce))
 
 

@@ -7,6 +7,9 @@ worker takes at once what waits. If a worker dies or hangs, every job fails and 
 import asyncio
 import itertools
 import math
+import os
+import sys
+import threading
 import time
 from bisect import insort
 from collections import Counter
@@ -56,6 +59,16 @@ class Place:
     deadline: float
 
 
+NICENESS = 5
+"""By how much the workers step back for the event loop and the tokenizer, which are few and feed them."""
+
+
+def _step_back() -> None:
+    """On Linux priority is the thread's own; elsewhere it would be the whole process's."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The batcher's state at one instant."""
@@ -95,7 +108,7 @@ class Batcher:
         self._served_tokens = 0
         self._executing: dict[int, tuple[float, list[Place]]] = {}
         self._work_waits = asyncio.Event()
-        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="worker")
+        self._threads = ThreadPoolExecutor(self.workers, "worker", initializer=_step_back)
         self._batch_ids = itertools.count(1)
         self._dead: WorkerDied | None = None
         # The inputs of a batch when more wait than go into it: fewer than the limit, as lengths are unlike.
