@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -144,12 +144,15 @@ class Batcher:
 
     def ahead_of(self, tokens: int) -> tuple[int, int]:
         """Tokens and inputs that would be served before the end of a newcomer with that many tokens."""
-        last_turn = self._served_tokens + tokens
-        ahead = [
-            place.tokens for place in itertools.takewhile(lambda place: place.turn < last_turn, self._line)
-        ]
+        line = self._line
+        behind = bisect_left(line, self._served_tokens + tokens, key=_turn)
+        # Asked with each request: of the two parts of the line, the shorter is added up.
+        if behind <= len(line) // 2:
+            ahead = sum(place.tokens for place in line[:behind])
+        else:
+            ahead = self._queued_tokens - sum(place.tokens for place in line[behind:])
         executing = [place.tokens for _, batch in self._executing.values() for place in batch]
-        return sum(ahead) + sum(executing), len(ahead) + len(executing)
+        return ahead + sum(executing), behind + len(executing)
 
     def predict(self, tokens: int, inputs: int) -> float:
         """Seconds until all workers together have done that much work, at the measured speed."""

@@ -3,15 +3,17 @@
 import os
 import socket
 import statistics
-import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.bench.contenders import BY_NAME, Contender
 from tests.bench.load import Measured, closed, write_requests
+from tests.bench.running import Running, started
 from tests.bench.sink import collector
-from tests.live.conftest import Server
 from tests.texts import texts
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
@@ -33,9 +35,28 @@ def hanging() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def start(program: list[str], minilm: Path, folder: Path, **environment: str) -> Server:
-    settings = {"APP_MODEL": str(minilm), "APP_ADMISSION__MAX_WAIT": "30", **environment}
-    return Server([sys.executable, *program], settings, folder).wait_until_ready()
+GLASS = BY_NAME["vitrine"]
+DARK = replace(GLASS, name="vitrine-dark", command=("{bin}/python", "-m", "tests.bench.dark_server"))
+"""The same without any telemetry."""
+
+
+@contextmanager
+def two(minilm: Path, one: Contender, other: Contender, *endpoints: str) -> Iterator[tuple[Running, Running]]:
+    """Both run at once, each sending its spans to its endpoint; their logs go to files."""
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(
+                started(
+                    contender,
+                    minilm,
+                    dtype="float32",
+                    text="glass",
+                    variables={"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint},
+                )
+            )
+            for contender, endpoint in zip((one, other), endpoints, strict=True)
+        )
+        yield first, second
 
 
 def embeddings_of(asked: list[str], folder: Path) -> Path:
@@ -43,16 +64,16 @@ def embeddings_of(asked: list[str], folder: Path) -> Path:
     return write_requests(folder / "requests", "/v1/embeddings", bodies)
 
 
-def alternate(requests: Path, one: Server, other: Server) -> tuple[list[Measured], list[Measured]]:
+def alternate(requests: Path, one: Running, other: Running) -> tuple[list[Measured], list[Measured]]:
     """Pairs of runs, each server first in every other pair, after a warm-up of both."""
-    runs: dict[Server, list[Measured]] = {one: [], other: []}
+    runs: dict[int, list[Measured]] = {one.port: [], other.port: []}
     for pair in range(PAIRS + 1):
         for server in (one, other) if pair % 2 else (other, one):
             measured = closed(requests, server.port, clients=CLIENTS, seconds=SECONDS)
             assert measured.errors == 0
             if pair:
-                runs[server].append(measured)
-    return runs[one], runs[other]
+                runs[server.port].append(measured)
+    return runs[one.port], runs[other.port]
 
 
 def tell(name: str, pairs: list[tuple[float, float]]) -> float:
@@ -67,13 +88,8 @@ def tell(name: str, pairs: list[tuple[float, float]]) -> float:
 
 def test_throughput_with_all_telemetry_on(minilm: Path, tmp_path: Path, sink: str) -> None:
     requests = embeddings_of(texts(1000), tmp_path)
-    glass = start(["-m", "app", "serve"], minilm, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=sink)
-    dark = start(["-m", "tests.bench.dark_server"], minilm, tmp_path)
-    try:
+    with two(minilm, GLASS, DARK, sink, sink) as (glass, dark):
         on, off = alternate(requests, glass, dark)
-    finally:
-        glass.close()
-        dark.close()
     print(
         f"\nMiniLM, {CLIENTS} clients, {PAIRS} pairs of {SECONDS} s, all spans exported, against none of it"
     )
@@ -86,13 +102,8 @@ def test_a_hanging_collector_costs_the_requests_nothing(
     minilm: Path, tmp_path: Path, sink: str, hanging: str
 ) -> None:
     requests = embeddings_of(texts(1000), tmp_path)
-    stuck = start(["-m", "app", "serve"], minilm, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=hanging)
-    well = start(["-m", "app", "serve"], minilm, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=sink)
-    try:
+    with two(minilm, replace(GLASS, name="vitrine-stuck"), GLASS, hanging, sink) as (stuck, well):
         with_hang, without = alternate(requests, stuck, well)
-    finally:
-        stuck.close()
-        well.close()
     print(
         f"\nMiniLM, {CLIENTS} clients, {PAIRS} pairs of {SECONDS} s, a hanging collector against a good one"
     )
