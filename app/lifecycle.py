@@ -18,6 +18,10 @@ PROBE_WORDS = (1, 8, 32, 128)
 """Lengths of the texts that the cost model first learns from."""
 
 
+GC_THRESHOLDS = (10_000, 50, 100)
+"""Objects made before the youngest are looked at, and how many such looks before the older ones are."""
+
+
 class Lifecycle:
     """Brings the model up and keeps it under observation."""
 
@@ -75,6 +79,9 @@ class Lifecycle:
         # What is here by now stays: a collection that looked at all of it would stop the loop for 100 ms.
         gc.collect()
         gc.freeze()
+        # Of what comes hereafter most dies with its request. By default all that is alive would be looked at
+        # again and again, and under load that is much.
+        gc.set_threshold(*GC_THRESHOLDS)
         self._health.move(Phase.SERVING, "the model answers")
         logger.info("model_ready", extra={"seconds": round(self.load_seconds, 3)})
         ready.set()
