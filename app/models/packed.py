@@ -6,7 +6,8 @@ input. What the encoder says is laid out in padded rows before pooling and heads
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
 from functools import cached_property
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.utils import logging
 
 from app.models.runner import TokenizedInput
 from app.models.scripted import attend_each, pad_each
@@ -82,7 +84,7 @@ class PackedForward:
         A batch is then one call from Python. Else it is several hundred, and after each the thread waits for
         the interpreter's lock, which the event loop and the other workers want, too.
         """
-        with warnings.catch_warnings(), torch.inference_mode():
+        with warnings.catch_warnings(), torch.inference_mode(), _silence():
             # That tracing is deprecated (see `scripted`), and of what might not hold for other inputs.
             warnings.simplefilter("ignore")
             graph: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
@@ -111,6 +113,17 @@ class PackedForward:
 
     def _row(self, numbers: Iterable[int]) -> Tensor:
         return torch.tensor([list(numbers)]).to(self._device)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Tracing reads each attribute of a model, and Transformers complains of what only training needs."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 class _Packed(nn.Module):

@@ -1,5 +1,7 @@
 """The fast ways to compute a batch give what the stock, padded way gives, or are not taken."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -118,6 +120,19 @@ def test_a_model_that_cannot_be_traced_goes_without(
     assert not runner.info.pads
     batch = tokenized(runner)
     assert_close(runner.run(batch), [row for item in batch for row in runner.run([item])])
+
+
+def test_loading_says_nothing_that_an_operator_need_not_know(made: Make) -> None:
+    # In a process of its own: Transformers says such things once.
+    load = f"""
+import logging
+from pathlib import Path
+logging.basicConfig(level=logging.WARNING, format="%(message)s")
+from app.models.torch_runner import TorchRunner
+TorchRunner(Path({str(made("embedder", "bert"))!r}), name="a-model").load()
+"""
+    done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["model_finding"]
 
 
 def test_half_precision_stays_near_float32(made: Make, load: Load) -> None:
