@@ -88,7 +88,7 @@ class Alertmanager:
         deadline = time.monotonic() + 10
         seen: set[str] = set()
         since = time.monotonic()
-        # The inhibitor hears of an alert by a way of its own, later than the state says: wait for it to settle.
+        # The inhibitor hears of an alert by a way of its own, later than the state says: let it settle.
         while time.monotonic() - since < 1:
             with urllib.request.urlopen(self.api, timeout=5) as answer:
                 known: list[dict[str, Any]] = json.load(answer)
