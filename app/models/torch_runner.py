@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 BATCH_TOKENS = (256, 512, 1024)
 """Sizes of a batch that are tried on the CPU."""
 
-NEARLY = 1.05
+NEARLY = 1.1
 """A batch this much slower per token than the fastest is as good, if it is smaller."""
 
 
