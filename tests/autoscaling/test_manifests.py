@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import yaml
 
-from app.settings import Admission
 from monitoring.autoscaling.generate import MANIFESTS, generate
 from monitoring.autoscaling.spec import MANIFEST, Autoscaling, Behavior, quantity, read_spec
 from monitoring.slo import SLO_FILE, load_slo
@@ -60,10 +59,6 @@ def test_changed_objectives_change_the_manifests(tmp_path: Path) -> None:
         for each in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
     }
     assert env["APP_ADMISSION__SLO_WAIT"] == "0.08"
-
-
-def test_without_a_setting_the_wait_is_that_of_the_committed_objectives() -> None:
-    assert Admission().slo_wait == load_slo().allowed_wait.total_seconds()
 
 
 def test_a_manifest_without_a_place_for_the_target_is_named(tmp_path: Path) -> None:
