@@ -45,8 +45,8 @@ class _Handler(Part):
 class Probe(Part):
     """What the kubelet asks, and where."""
 
-    httpGet: _Handler | None = None  # noqa: N815 - Kubernetes' name
-    tcpSocket: _Handler | None = None  # noqa: N815
+    httpGet: _Handler | None = None
+    tcpSocket: _Handler | None = None
     grpc: _Handler | None = None
 
     @property
@@ -67,7 +67,7 @@ class _Reference(Part):
 
 class _Variables(Part):
     prefix: str = ""
-    configMapRef: _Reference | None = None  # noqa: N815
+    configMapRef: _Reference | None = None
 
 
 class Container(Part):
@@ -77,11 +77,11 @@ class Container(Part):
     image: str = ""
     ports: list[ContainerPort] = []
     env: list[_Variable] = []
-    envFrom: list[_Variables] = []  # noqa: N815
-    restartPolicy: str = ""  # noqa: N815
-    startupProbe: Probe | None = None  # noqa: N815
-    readinessProbe: Probe | None = None  # noqa: N815
-    livenessProbe: Probe | None = None  # noqa: N815
+    envFrom: list[_Variables] = []
+    restartPolicy: str = ""
+    startupProbe: Probe | None = None
+    readinessProbe: Probe | None = None
+    livenessProbe: Probe | None = None
 
     def probes(self) -> Iterator[tuple[str, Probe]]:
         """Each by its key."""
@@ -92,8 +92,8 @@ class Container(Part):
 
 class _PodSpec(Part):
     containers: list[Container] = Field(min_length=1)
-    initContainers: list[Container] = []  # noqa: N815
-    enableServiceLinks: bool = True  # noqa: N815
+    initContainers: list[Container] = []
+    enableServiceLinks: bool = True
 
 
 class _Template(Part):
@@ -114,7 +114,7 @@ class ServicePort(Part):
 
     name: str = ""
     port: int
-    targetPort: int | str | None = None  # noqa: N815
+    targetPort: int | str | None = None
 
     @property
     def target(self) -> int | str:
@@ -144,7 +144,7 @@ class Backend(Part):
 
 
 class _RouteRule(Part):
-    backendRefs: list[Backend] = []  # noqa: N815
+    backendRefs: list[Backend] = []
 
 
 class _RouteSpec(Part):

@@ -8,6 +8,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from app.doctor.scope import Scope
 from app.doctor.walk import Broken, Ok, Result, Skipped
@@ -94,8 +95,8 @@ def judge_file(program: Program, machine: str) -> Broken | None:
         if start.startswith(magic):
             return Broken((f"{path} is {name}, not a program",), "Unpack it, and install the program in it.")
     if start.startswith(b"\x7fELF"):
-        order = "big" if start[5:6] == b"\x02" else "little"
-        built_for = _MACHINES.get(int.from_bytes(start[18:20], order))  # type: ignore[arg-type]
+        order: Literal["big", "little"] = "big" if start[5:6] == b"\x02" else "little"
+        built_for = _MACHINES.get(int.from_bytes(start[18:20], order))
         if built_for != machine and machine in _MACHINES.values():
             other = built_for or "another processor"
             return Broken((f"{path} is built for {other}, this machine is {machine}",), _AGAIN)

@@ -29,24 +29,24 @@ class Answer(BaseModel, Generic[Data]):
 class Runtime(BaseModel):
     """Of `status/runtimeinfo`."""
 
-    startTime: datetime  # noqa: N815
-    reloadConfigSuccess: bool  # noqa: N815 - Prometheus' name
-    lastConfigTime: datetime  # noqa: N815
+    startTime: datetime
+    reloadConfigSuccess: bool
+    lastConfigTime: datetime
 
 
 class Target(BaseModel):
     """Something that is scraped."""
 
     labels: dict[str, str]
-    scrapeUrl: str  # noqa: N815
-    lastError: str  # noqa: N815
+    scrapeUrl: str
+    lastError: str
     health: Literal["up", "down", "unknown"]
 
 
 class Targets(BaseModel):
     """Of `targets`."""
 
-    activeTargets: list[Target]  # noqa: N815
+    activeTargets: list[Target]
 
 
 class Rule(BaseModel):
@@ -54,7 +54,7 @@ class Rule(BaseModel):
 
     name: str
     health: Literal["ok", "err", "unknown"]
-    lastError: str = ""  # noqa: N815
+    lastError: str = ""
 
 
 class Group(BaseModel):

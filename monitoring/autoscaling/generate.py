@@ -1,6 +1,7 @@
 """Write what autoscaling takes from slo.yaml into the manifests: `python -m monitoring.autoscaling.generate`.
 
-Into both autoscalers goes the target, and into the Deployment the wait that saturation is measured by.
+Into both autoscalers goes the target, into the Deployment the wait that saturation is measured by, and into
+Jaeger's configuration the duration from which on a trace is kept as slow.
 
 Part of `make generate`. Everything else in these manifests is written by hand.
 """
@@ -8,6 +9,7 @@ Part of `make generate`. Everything else in these manifests is written by hand.
 import argparse
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 from monitoring.slo import SLO_FILE, InvalidSlo, Slo, load_slo
@@ -26,6 +28,8 @@ def generate(slo: Slo, manifests: Path = MANIFESTS) -> None:
     _write(components / "autoscaling-adapter/hpa.yaml", "averageValue: ", f"{int(1000 * target)}m")
     _write(components / "autoscaling-keda/scaled-object.yaml", "threshold: ", f'"{target.normalize():f}"')
     wait = f'"{slo.allowed_wait.total_seconds():g}"'
+    slow = f"{slo.objectives.latency.threshold / timedelta(milliseconds=1):g}}}}}"
+    _write(manifests / "monitoring/jaeger-config.yaml", r"- \{name: slow, .*threshold_ms: ", slow)
     _write(manifests / "base/deployment.yaml", r"- name: APP_ADMISSION__SLO_WAIT\s+value: ", wait)
 
 

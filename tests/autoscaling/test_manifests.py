@@ -16,6 +16,7 @@ KUBECTL = Path(__file__).parents[2] / ".venv/bin/kubectl"
 HPA = "components/autoscaling-adapter/hpa.yaml"
 SCALED_OBJECT = "components/autoscaling-keda/scaled-object.yaml"
 DEPLOYMENT = "base/deployment.yaml"
+JAEGER = "monitoring/jaeger-config.yaml"
 
 
 def _copy(folder: Path) -> Path:
@@ -37,7 +38,7 @@ def test_what_is_committed_is_what_is_generated(tmp_path: Path) -> None:
     manifests = _copy(tmp_path)
     generate(load_slo(), manifests)
 
-    for name in (HPA, SCALED_OBJECT, DEPLOYMENT):
+    for name in (HPA, SCALED_OBJECT, DEPLOYMENT, JAEGER):
         assert (manifests / name).read_text() == (MANIFESTS / name).read_text()
     assert read_spec().target == load_slo().saturation.autoscaler_target
 
@@ -59,6 +60,7 @@ def test_changed_objectives_change_the_manifests(tmp_path: Path) -> None:
         for each in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
     }
     assert env["APP_ADMISSION__SLO_WAIT"] == "0.08"
+    assert "threshold_ms: 100}}" in (manifests / JAEGER).read_text()
 
 
 def test_a_manifest_without_a_place_for_the_target_is_named(tmp_path: Path) -> None:
