@@ -81,7 +81,12 @@ async def test_the_probes_follow_the_life_of_the_server(start: Start) -> None:
 
 
 async def test_what_is_in_flight_at_the_signal_is_answered(start: Start) -> None:
-    slow = {"FAKE_SECONDS_PER_TOKEN": "0.005", "APP_BATCHING__MAX_INPUTS": "1"}
+    slow = {
+        "FAKE_SECONDS_PER_TOKEN": "0.005",
+        "APP_BATCHING__MAX_INPUTS": "1",
+        "APP_ADMISSION__MAX_WAIT": "60",
+        "APP_REQUEST_TIMEOUT": "60",
+    }
     server = start(fake=True, APP_MODEL="fake", **slow).wait_until_ready()
     requests = [
         asyncio.create_task(post_once(server.port, EMBED, {"inputs": f"text {n}"})) for n in range(200)
