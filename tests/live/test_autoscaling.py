@@ -90,9 +90,9 @@ async def test_the_adapters_query_tells_the_loaded_pod_from_the_idle(tmp_path: P
     own: list[tuple[float, float]] = []
     with Child(command, tmp_path / "prometheus.log") as child:
         async with Traffic(servers[LOADED].port, "/v1/embeddings", cycle([BODY]), rate=40) as traffic:
-            give_up = time.monotonic() + 20
+            give_up = time.monotonic() + 30
             seen: tuple[dict[str, int], float] | None = None
-            while seen is None or seen[0].get(LOADED, 0) < 1000:
+            while seen is None or seen[0].get(LOADED, 0) < 1000 or IDLE not in seen[0]:
                 child.check()
                 assert time.monotonic() < give_up, seen
                 for _ in range(10):
