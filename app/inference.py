@@ -3,9 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 from app.admission import Admission
@@ -13,7 +11,6 @@ from app.batcher import Batcher
 from app.context import RequestContext
 from app.errors import (
     DeadlineExceeded,
-    InvalidInput,
     ModelNotFound,
     Overloaded,
     TaskNotSupported,
@@ -22,11 +19,9 @@ from app.errors import (
 )
 from app.models.runner import Input, ModelInfo, ModelRunner, Row, Task, TextInput, TokenizedInput
 from app.observer import Observer, RequestRecord
+from app.tokenizing import Tokenizing
 
 T = TypeVar("T")
-
-TOKENIZE_CHUNK = 32
-"""Inputs per turn on the tokenizer's thread, so that a request with thousands lets others in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +45,12 @@ class Inference:
     def __init__(
         self,
         runner: ModelRunner,
+        tokenize: Tokenizing,
         batcher: Batcher,
         admission: Admission,
         observer: Observer,
         *,
         name: str,
-        tokenizer_thread: Executor,
         truncate: bool,
         refusal: Callable[[], str | None],
     ) -> None:
@@ -64,11 +59,11 @@ class Inference:
         `refusal` gives the reason for taking no work now, such as "starting", or None.
         """
         self._runner = runner
+        self._tokenize = tokenize
         self._batcher = batcher
         self._admission = admission
         self._observer = observer
         self._name = name
-        self._tokenizer_thread = tokenizer_thread
         self._truncate = truncate
         self._refusal = refusal
 
@@ -102,7 +97,8 @@ class Inference:
             with self._admission.admit([_size(item) for item in inputs], info.max_tokens, left) as permit:
                 async with asyncio.timeout(left):
                     stages.tokenize_started = time.monotonic()
-                    items = await self._tokenize(inputs, self._truncate if truncate is None else truncate)
+                    truncate = self._truncate if truncate is None else truncate
+                    items = await self._tokenize(inputs, truncate=truncate)
                     record.tokens = sum(item.tokens for item in items)
                     record.truncated_inputs = sum(item.truncated for item in items)
                     permit.counted(record.tokens)
@@ -169,20 +165,6 @@ class Inference:
         if task is not info.task:
             raise TaskNotSupported(f"The model {info.name} does not do {task}; what it does: {info.task}.")
         return info
-
-    async def _tokenize(self, inputs: Sequence[Input], truncate: bool) -> list[TokenizedInput]:
-        loop = asyncio.get_running_loop()
-        items: list[TokenizedInput] = []
-        for start in range(0, len(inputs), TOKENIZE_CHUNK):
-            chunk = inputs[start : start + TOKENIZE_CHUNK]
-            tokenize = partial(self._runner.tokenize, chunk, truncate=truncate)
-            try:
-                items += await loop.run_in_executor(self._tokenizer_thread, tokenize)
-            except InvalidInput as error:
-                if error.field is not None:
-                    error.field = str(start + int(error.field))  # the runner counts within the chunk
-                raise
-        return items
 
 
 def _size(item: Input) -> int:

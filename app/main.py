@@ -29,12 +29,14 @@ from app.models.folder import locate
 from app.models.runner import ModelRunner, Task
 from app.observer import FanOut, Observer
 from app.settings import Settings
+from app.telemetry.deferred import Deferred
 from app.telemetry.exposition import metrics_route
 from app.telemetry.gpu import GpuTelemetry
 from app.telemetry.http import PROBES, HttpTelemetry
 from app.telemetry.logs import LogObserver
 from app.telemetry.metrics import MetricsObserver, StateCollector
 from app.telemetry.tracing import Tracing
+from app.tokenizing import Tokenizing
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class App:
     runner: ModelRunner
     batcher: Batcher
     lifecycle: Lifecycle
+    deferred: Deferred
     tracing: Tracing
     gpu: GpuTelemetry
 
@@ -58,6 +61,7 @@ class App:
         try:
             yield
         finally:
+            self.deferred.catch_up()
             await asyncio.to_thread(self.gpu.close)
             await self.tracing.close()
 
@@ -92,7 +96,9 @@ def create_app(
         slow=settings.telemetry.log_slow,
         refusals=settings.telemetry.log_refusals,
     )
-    observer = FanOut([*tracing.observers, metrics, ring, rates, observer or logs])
+    told_later = [*tracing.observers, metrics, ring, rates]
+    deferred = Deferred(FanOut(told_later if observer else [*told_later, logs]))
+    observer = FanOut([deferred, observer]) if observer else deferred
     batcher = Batcher(
         runner,
         BatchLimits(settings.batching.max_inputs, settings.max_batch_tokens, settings.batching.max_padding),
@@ -120,11 +126,11 @@ def create_app(
     thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
     inference = Inference(
         runner,
+        Tokenizing(runner, thread),
         batcher,
         admission,
         observer,
         name=settings.public_name,
-        tokenizer_thread=thread,
         truncate=settings.truncate,
         refusal=health.refusal,
     )
@@ -142,7 +148,7 @@ def create_app(
     keys = ApiKeys([key.get_secret_value() for key in settings.api_keys]) if settings.api_keys else None
     if keys:
         api.add_middleware(ApiKeyMiddleware, keys=keys, exempt=PROBES)
-    tracing.instrument(api)
+    tracing.instrument(api, deferred.later)
     shedding = LoadShedding(
         api, api, inference, model=settings.public_name, admits=keys.accept if keys else None
     )
@@ -173,8 +179,8 @@ def create_app(
         gpu=gpu.status,
     )
     console = build_console(ring, state, trace_ui=settings.trace_ui_url)
-    ops = build_ops(health, [metrics_route(registry), Mount("/", console)])
-    return App(settings, outermost, ops, health, runner, batcher, lifecycle, tracing, gpu)
+    ops = deferred.caught_up(build_ops(health, [metrics_route(registry), Mount("/", console)]))
+    return App(settings, outermost, ops, health, runner, batcher, lifecycle, deferred, tracing, gpu)
 
 
 def _gpu_lost(gpu: GpuTelemetry, runner: ModelRunner) -> str | None:

@@ -5,6 +5,8 @@ attributes of metrics that nobody reads, and sets each attribute of the span twi
 span in a third of the time; a test compares the two.
 """
 
+import time
+from collections.abc import Callable
 from typing import Any, cast
 
 from opentelemetry import context, propagate, trace
@@ -43,8 +45,9 @@ from app.telemetry.http import PROBES, route_of
 class ServerSpans:
     """ASGI middleware in the place of the instrumentation's; gives the span's ids to the `RequestContext`."""
 
-    def __init__(self, stock: OpenTelemetryMiddleware) -> None:
-        """`stock` is the layer to stand in for."""
+    def __init__(self, stock: OpenTelemetryMiddleware, later: Callable[[Callable[[], None]], None]) -> None:
+        """`stock` is the layer to stand in for; `later` is called with what ends a span."""
+        self._later = later
         self._app = stock.app
         self._tracer = stock.tracer
         self._sanitize = stock.http_capture_headers_sanitize_fields
@@ -67,23 +70,24 @@ class ServerSpans:
         request.trace_id = trace.format_trace_id(ids.trace_id)
         request.span_id = trace.format_span_id(ids.span_id)
         recording = span.is_recording()
+        answer: Message | None = None
 
-        async def send_and_tell(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
+            nonlocal answer
             if message["type"] == "http.response.start":
-                self._answered(span, message)
+                answer = message
             await send(message)
 
         if recording and self._request_headers:
             span.set_attributes(self._captured(scope, self._request_headers, normalise_request_header_name))
         token = context.attach(trace.set_span_in_context(span, parent))
         try:
-            await self._app(scope, receive, send_and_tell if recording else send)
+            await self._app(scope, receive, send_and_note if recording else send)
         finally:
             context.detach(token)
-            if recording and (route := route_of(scope)):
-                span.update_name(f"{_named(method)} {route}")
-                span.set_attribute(HTTP_ROUTE, route)
-            span.end()
+            if recording:
+                ended = time.time_ns()
+                self._later(lambda: self._end(span, scope, method, answer, ended))
 
     def _parent(self, scope: Scope) -> Context | None:
         """The context that the caller's headers carry, if any."""
@@ -91,16 +95,21 @@ class ServerSpans:
             return propagate.extract(scope, getter=cast(Getter[Scope], asgi_getter))
         return None
 
-    def _answered(self, span: Span, message: Message) -> None:
-        status = int(message["status"])
-        span.set_attribute(HTTP_RESPONSE_STATUS_CODE, status)
-        if status >= 500:
-            span.set_attribute(ERROR_TYPE, str(status))
-            span.set_status(StatusCode.ERROR)
-        if self._response_headers:
-            span.set_attributes(
-                self._captured(message, self._response_headers, normalise_response_header_name)
-            )
+    def _end(self, span: Span, scope: Scope, method: str, answer: Message | None, ended: int) -> None:
+        if answer:
+            status = int(answer["status"])
+            span.set_attribute(HTTP_RESPONSE_STATUS_CODE, status)
+            if status >= 500:
+                span.set_attribute(ERROR_TYPE, str(status))
+                span.set_status(StatusCode.ERROR)
+            if self._response_headers:
+                span.set_attributes(
+                    self._captured(answer, self._response_headers, normalise_response_header_name)
+                )
+        if route := route_of(scope):
+            span.update_name(f"{_named(method)} {route}")
+            span.set_attribute(HTTP_ROUTE, route)
+        span.end(ended)
 
     def _captured(self, bearer: Any, names: Any, normalise: Any) -> dict[str, Any]:
         captured: dict[str, Any] = collect_custom_headers_attributes(bearer, self._sanitize, names, normalise)

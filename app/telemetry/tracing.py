@@ -6,6 +6,7 @@ Nothing here is global, so that several services can live in one process.
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 from typing import cast
@@ -53,8 +54,11 @@ class Tracing:
         if self._queue:
             self.observers = (TracingObserver(self._queue, resource, version),)
 
-    def instrument(self, app: FastAPI) -> None:
-        """Give each request to `app` a server span, probes left out, and its ids to the `RequestContext`."""
+    def instrument(self, app: FastAPI, later: Callable[[Callable[[], None]], None]) -> None:
+        """Give each request to `app` a server span, probes left out, and its ids to the `RequestContext`.
+
+        `later` calls what it is given after the observers have been told of the request.
+        """
         if self._provider is None:
             return
         # Read once in a process, by the first that is instrumented: HTTP's stable names, not the old ones.
@@ -68,7 +72,7 @@ class Tracing:
             http_capture_headers_sanitize_fields=[".*"],
         )
         stack = cast(ServerErrorMiddleware, app.build_middleware_stack())
-        stack.app = ServerSpans(cast(OpenTelemetryMiddleware, stack.app))
+        stack.app = ServerSpans(cast(OpenTelemetryMiddleware, stack.app), later)
         app.middleware_stack = stack
 
     async def close(self) -> None:

@@ -45,6 +45,7 @@ typedef struct {
     double due; /* when the request was meant to be sent */
     char *in;
     size_t length, room;
+    bool full; /* the socket takes no more for now */
 } Connection;
 
 typedef struct {
@@ -111,6 +112,7 @@ static Connection *open_connection(void) {
     Connection *c = &connections[slot];
     c->length = 0;
     c->request = NULL;
+    c->full = false;
     /* On loopback a connection stands at once, or not at all: it does not wait for the server's accept. */
     if ((c->fd = socket(AF_INET, SOCK_STREAM, 0)) < 0) return NULL;
     if (connect(c->fd, (struct sockaddr *)&address, sizeof address)) {
@@ -140,9 +142,12 @@ static bool push(Connection *c) {
         if (n < 0) return false;
         c->sent += n;
     }
-    bool rest = c->sent < c->request->length;
-    struct epoll_event event = {.events = rest ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = c};
-    epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &event);
+    bool full = c->sent < c->request->length;
+    if (full != c->full) {
+        struct epoll_event event = {.events = full ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = c};
+        epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &event);
+        c->full = full;
+    }
     return true;
 }
 
@@ -276,6 +281,9 @@ static double *draw_arrivals(double rate, double seconds, long seed, long *count
 }
 
 static void wake_at(double when) {
+    static double set;
+    if (when == set) return;
+    set = when;
     struct itimerspec at = {.it_value = {(time_t)when, (long)((when - (time_t)when) * 1e9)}};
     timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
 }

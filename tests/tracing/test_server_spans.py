@@ -111,7 +111,7 @@ async def spans(
     tracing = Tracing(version="1", flush_timeout=1)
     tracing._provider = ServerTracerProvider(Resource({}), SimpleSpanProcessor(ours))
     app = application()
-    tracing.instrument(app)
+    tracing.instrument(app, lambda tell: tell())
     stock = application()
     provider = TracerProvider(
         shutdown_on_exit=False, span_limits=SpanLimits(max_events=0, max_attribute_length=LONGEST_VALUE)

@@ -21,6 +21,7 @@ from app.errors import (
 )
 from app.inference import Answer, Inference
 from app.models.runner import Task, TextInput
+from app.tokenizing import Tokenizing
 from tests.fakes import FAIL, FakeRunner, RecordingObserver
 from tests.unit.conftest import serving
 
@@ -50,11 +51,11 @@ async def inference(
     with ThreadPoolExecutor(1) as thread:
         yield Inference(
             runner,
+            Tokenizing(runner, thread),
             batcher,
             admission,
             observer,
             name="fake",
-            tokenizer_thread=thread,
             truncate=True,
             refusal=lambda: phase.refusal,
         )
