@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import attrgetter
 
 from app.batching import BatchLimits, Reason, Release, take_batch
@@ -58,6 +59,9 @@ class Place:
     turn: int
     deadline: float
 
+
+QUIET = 2
+"""Batches that must have been alone, one after another, for the next to be given all cores."""
 
 NICENESS = 5
 """By how much the workers step back for the event loop and the tokenizer, which are few and feed them."""
@@ -108,7 +112,11 @@ class Batcher:
         self._served_tokens = 0
         self._executing: dict[int, tuple[float, list[Place]]] = {}
         self._work_waits = asyncio.Event()
-        self._threads = ThreadPoolExecutor(self.workers, "worker", initializer=_step_back)
+        self._threads = [
+            ThreadPoolExecutor(1, f"worker-{worker}", initializer=_step_back)
+            for worker in range(self.workers)
+        ]
+        self._in_a_row_alone = 0
         self._batch_ids = itertools.count(1)
         self._dead: WorkerDied | None = None
         # The inputs of a batch when more wait than go into it: fewer than the limit, as lengths are unlike.
@@ -193,13 +201,17 @@ class Batcher:
             self._leave(set(self._line))
             for job in jobs:
                 job.fail(self._dead)
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            for thread in self._threads:
+                thread.shutdown(wait=False, cancel_futures=True)
         raise death
 
     async def _work(self, worker: int) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._work_waits.wait()
+            if any(earlier not in self._executing for earlier in range(worker)):
+                await asyncio.sleep(0)  # That one takes it: it has been woken, too.
+                continue
             started = self._heartbeat = time.monotonic()
             idle = self.workers - len(self._executing)
             release = take_batch(self._line, started, self._batch_limits(), workers=idle)
@@ -208,12 +220,24 @@ class Batcher:
                 place.job.fail(DeadlineExceeded("The deadline passed while the input waited in the queue."))
             if not release.batch:
                 continue
+            alone = self._is_alone(release)
             self._served_tokens += sum(place.tokens for place in release.batch)
             self._executing[worker] = started, release.batch
             items = [place.item for place in release.batch]
-            results = await loop.run_in_executor(self._threads, run_isolated, self._runner.run, items)
-            self._finish(release, results, started)
+            run = partial(self._runner.run, alone=alone)
+            results = await loop.run_in_executor(self._threads[worker], run_isolated, run, items)
+            self._finish(release, results, started, alone=alone)
             del self._executing[worker]
+
+    def _is_alone(self, release: Release[Place]) -> bool:
+        """Whether the batch may have all cores: it has no company, and the last few had none either.
+
+        One that gets company is slower for it than if it had kept to its own core, and so is the company.
+        """
+        canary = not release.batch[0].job.record  # whose cost is to be that of a batch among others
+        company = canary or self._executing or self._line
+        self._in_a_row_alone = 0 if company else self._in_a_row_alone + 1
+        return self._in_a_row_alone > QUIET
 
     def _batch_limits(self) -> BatchLimits:
         padding = None
@@ -222,14 +246,17 @@ class Batcher:
         tokens = min(self.limits.max_tokens, self._runner.batch_tokens)
         return replace(self.limits, max_tokens=tokens, max_padding=padding)
 
-    def _finish(self, release: Release[Place], results: list[Row | InferenceFailed], started: float) -> None:
+    def _finish(
+        self, release: Release[Place], results: list[Row | InferenceFailed], started: float, *, alone: bool
+    ) -> None:
         finished = self._heartbeat = time.monotonic()
         batch = release.batch
         tokens = sum(place.tokens for place in batch)
         failed = sum(isinstance(result, InferenceFailed) for result in results)
         if failed < len(batch):
             self._last_success = finished
-        if not failed:  # A batch that was split ran more than once and would teach a wrong cost.
+        # A batch that was split ran more than once, and one that was alone faster than it would under load.
+        if not failed and not alone:
             self.costs.observe(tokens, finished - started)
             if release.reason not in {Reason.DRAINED, Reason.SHARED}:
                 self._crowded_size += (len(batch) - self._crowded_size) / 10

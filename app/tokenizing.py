@@ -5,9 +5,11 @@ that has come since the last one began.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 from app.errors import InvalidInput
 from app.models.runner import Input, ModelRunner, TokenizedInput
@@ -34,7 +36,7 @@ class Tokenizing:
         self._runner = runner
         self._thread = thread
         self._waiting: list[_Chunk] = []
-        self._turn: asyncio.Future[_Outcomes] | None = None
+        self._busy = False
 
     async def __call__(self, inputs: Sequence[Input], *, truncate: bool) -> list[TokenizedInput]:
         """Raises what the runner's `tokenize` raises. Cancelled, it leaves what has not been begun."""
@@ -43,8 +45,10 @@ class Tokenizing:
         for start in range(0, len(inputs), CHUNK):
             chunk = _Chunk(inputs[start : start + CHUNK], truncate, loop.create_future())
             self._waiting.append(chunk)
-            if self._turn is None:
-                self._begin_turn()
+            if not self._busy:
+                self._busy = True
+                # Once what else is ready to run has run: it may have more for this turn.
+                loop.call_soon(self._begin_turn)
             try:
                 items += await chunk.future
             except InvalidInput as error:
@@ -56,22 +60,30 @@ class Tokenizing:
     def _begin_turn(self) -> None:
         chunks = [chunk for chunk in self._waiting if not chunk.future.done()]
         self._waiting = []
-        if not chunks:
-            self._turn = None
-            return
-        loop = asyncio.get_running_loop()
-        self._turn = loop.run_in_executor(self._thread, self._tokenize, chunks)
-        self._turn.add_done_callback(lambda turn: self._end_turn(chunks, turn))
+        self._busy = bool(chunks)
+        if chunks:
+            turn = asyncio.get_running_loop().run_in_executor(self._thread, self._tokenize, chunks)
+            turn.add_done_callback(partial(self._end_turn, chunks))
 
     def _tokenize(self, chunks: Sequence[_Chunk]) -> _Outcomes:
         """On the thread."""
-        outcomes: _Outcomes = []
-        for chunk in chunks:
-            try:
-                outcomes.append(self._runner.tokenize(chunk.inputs, truncate=chunk.truncate))
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is that request's alone
-                outcomes.append(error)
-        return outcomes
+        outcomes: dict[_Chunk, list[TokenizedInput] | Exception] = {}
+        for truncate in (True, False):
+            outcomes |= self._tokenize_alike([chunk for chunk in chunks if chunk.truncate is truncate])
+        return [outcomes[chunk] for chunk in chunks]
+
+    def _tokenize_alike(self, chunks: Sequence[_Chunk]) -> Mapping[_Chunk, list[TokenizedInput] | Exception]:
+        """In one call, after which the thread asks once for the interpreter's lock and not once for each."""
+        if not chunks:
+            return {}
+        inputs = [item for chunk in chunks for item in chunk.inputs]
+        try:
+            items = iter(self._runner.tokenize(inputs, truncate=chunks[0].truncate))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is that request's alone
+            if len(chunks) == 1:
+                return {chunks[0]: error}
+            return {chunk: self._tokenize_alike([chunk])[chunk] for chunk in chunks}
+        return {chunk: list(islice(items, len(chunk.inputs))) for chunk in chunks}
 
     def _end_turn(self, chunks: Sequence[_Chunk], turn: asyncio.Future[_Outcomes]) -> None:
         for chunk, outcome in zip(chunks, turn.result(), strict=True):

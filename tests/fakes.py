@@ -47,6 +47,8 @@ class FakeRunner:
         self.per_token = per_token
         self.batches: list[list[int]] = []
         """The lengths of the inputs of each batch that ran."""
+        self.alone: list[bool] = []
+        """Which of them had all cores."""
         self.hold = threading.Event()
         """Cleared, batches do not begin."""
         self.hold.set()
@@ -72,11 +74,12 @@ class FakeRunner:
             items.append(TokenizedInput(words, [0] * len(words), too_long, text))
         return items
 
-    def run(self, batch: Sequence[TokenizedInput]) -> list[Row]:
+    def run(self, batch: Sequence[TokenizedInput], *, alone: bool = False) -> list[Row]:
         self.hold.wait(30)
         if self.dies_of:
             raise self.dies_of
         self.batches.append([item.tokens for item in batch])
+        self.alone.append(alone)
         time.sleep(self.start + self.per_token * sum(item.tokens for item in batch))
         if any(FAIL in item.text for item in batch):
             raise ValueError("one of these is bad")

@@ -125,8 +125,10 @@ class ModelRunner(Protocol):
         """Raises `InputTooLong` (unless `truncate`) and `InvalidInput`, `field` being the input's index."""
         ...
 
-    def run(self, batch: Sequence[TokenizedInput]) -> list[Row]:
+    def run(self, batch: Sequence[TokenizedInput], *, alone: bool = False) -> list[Row]:
         """One forward pass over the whole batch: a row for each input, in order.
+
+        `alone` says that no other batch runs or waits, so that this one may have all cores.
 
         Raises `OutOfMemory` if it does not fit, `DeviceLost` if no later batch can succeed either, and
         anything else if some input of the batch cannot be computed.

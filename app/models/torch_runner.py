@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +22,14 @@ from app.models.weights import verify
 
 log = logging.getLogger(__name__)
 
+ALONE = 32
+"""Tokens of the text by which the threads for a batch that is alone are chosen."""
+
 BATCH_TOKENS = (256, 512, 1024)
 """Sizes of a batch that are tried on the CPU."""
 
 NEARLY = 1.1
-"""A batch this much slower per token than the fastest is as good, if it is smaller."""
+"""What is this much slower than the fastest is as good, if it is a smaller batch or takes fewer threads."""
 
 
 class TorchRunner:
@@ -61,13 +65,15 @@ class TorchRunner:
         self._forward: Forward
         self._head: Head
         self._batch_tokens = max_batch_tokens
+        self._threads_alone = threads
 
     @property
     def concurrency(self) -> int:
         """One batch on a GPU; on the CPU as many as its quota has room for.
 
         Two batches with a thread each are faster than one with two threads, and keep their speed beside a
-        busy event loop, where the threads of one batch would wait for each other.
+        busy event loop, where the threads of one batch would wait for each other. A batch that is alone may
+        have the threads of all.
         """
         on_gpu = self._device_name != "cpu" and torch.cuda.is_available()
         return 1 if on_gpu else max(1, cpu_quota() // self._threads)
@@ -132,7 +138,7 @@ class TorchRunner:
         """Run batches of several shapes: on a GPU the largest there can be, so that it proves to fit.
 
         On the CPU learn which size is computed fastest: beyond some hundred tokens, what a layer hands to the
-        next no longer fits into the caches.
+        next no longer fits into the caches. And learn how many threads are good for a text that is alone.
         """
         self._sample(1, 8)
         if self._info.device.startswith("cuda"):
@@ -141,18 +147,28 @@ class TorchRunner:
             return
         sizes = [size for size in BATCH_TOKENS if size <= self._max_batch_tokens]
         seconds = {size: self._sample(size // 32, 32) / size for size in sizes}
-        fastest = min(seconds.values(), default=0)
-        self._batch_tokens = next(
-            (size for size in sizes if seconds[size] <= NEARLY * fastest), self._max_batch_tokens
-        )
+        self._batch_tokens = _smallest_of_the_fast(seconds) or self._max_batch_tokens
+        # On a thread that ends, and its helpers with it: libgomp counts them, and where there are more than
+        # CPUs none of them spins.
+        with ThreadPoolExecutor(1) as thread:
+            self._threads_alone = thread.submit(self._choose_threads_alone).result()
 
-    def _sample(self, inputs: int, tokens: int) -> float:
+    def _choose_threads_alone(self) -> int:
+        seconds = {}
+        threads = self._threads
+        while threads <= self._threads * self.concurrency:
+            self._threads_alone = threads
+            seconds[threads] = self._sample(1, ALONE, alone=True)
+            threads *= 2
+        return _smallest_of_the_fast(seconds) or self._threads
+
+    def _sample(self, inputs: int, tokens: int, *, alone: bool = False) -> float:
         """Compute such a batch three times, and return the seconds of the fastest."""
         batch = self.tokenize([TextInput("a " * tokens)] * inputs, truncate=True)
         seconds = []
         for _ in range(3):
             started = time.perf_counter()
-            self.run(batch)
+            self.run(batch, alone=alone)
             seconds.append(time.perf_counter() - started)
         return min(seconds)
 
@@ -160,13 +176,16 @@ class TorchRunner:
         """Raises `InputTooLong` (unless `truncate`) and `InvalidInput`, `field` being the input's index."""
         return self._tokenizer(inputs, truncate=truncate)
 
-    def run(self, batch: Sequence[TokenizedInput]) -> list[Row]:
+    def run(self, batch: Sequence[TokenizedInput], *, alone: bool = False) -> list[Row]:
         """One forward pass over the whole batch; see `ModelRunner.run`.
 
         The rows are views of one array for the batch: of embeddings or labels it is small, of token logits it
         lives no longer than the batch's last answer.
         """
         failure: OutOfMemory | DeviceLost
+        threads = self._threads_alone if alone else self._threads
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)  # of the calling thread alone
         try:
             with torch.inference_mode():
                 output, mask = self._forward(batch)
@@ -183,6 +202,12 @@ class TorchRunner:
             failure = _out_of_memory(batch)
         # Not raised above: chained to the cause, it would keep the frames and their tensors in memory
         raise failure
+
+
+def _smallest_of_the_fast(seconds: dict[int, float]) -> int | None:
+    """The first key whose seconds are nearly those of the fastest; None if there is none."""
+    fastest = min(seconds.values(), default=0)
+    return next((key for key, taken in seconds.items() if taken <= NEARLY * fastest), None)
 
 
 def _out_of_memory(batch: Sequence[TokenizedInput]) -> OutOfMemory:

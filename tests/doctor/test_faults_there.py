@@ -153,10 +153,10 @@ async def test_a_service_that_is_not_well(world: World, phase: Phase, said: str,
 class Choosy(FakeRunner):
     """Computes canaries only."""
 
-    def run(self, batch: Sequence[TokenizedInput]) -> list[Row]:
+    def run(self, batch: Sequence[TokenizedInput], *, alone: bool = False) -> list[Row]:
         if any("Glass" in item.text for item in batch):
             raise InferenceFailed("not this one")
-        return super().run(batch)
+        return super().run(batch, alone=alone)
 
 
 @pytest.mark.anyio

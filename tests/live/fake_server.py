@@ -15,12 +15,12 @@ LOSE = "lose-the-device-on-this"
 
 
 class FaultyRunner(FakeRunner):
-    def run(self, batch: Sequence[TokenizedInput]) -> list[Row]:
+    def run(self, batch: Sequence[TokenizedInput], *, alone: bool = False) -> list[Row]:
         if any(HANG in item.text for item in batch):
             self.hold.clear()
         if any(LOSE in item.text for item in batch):
             raise DeviceLost("The GPU fell off the bus: restart the process.")
-        return super().run(batch)
+        return super().run(batch, alone=alone)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from app.errors import DeviceLost, DeviceUnavailable, ModelError, OutOfMemory
-from app.models import cli
+from app.models import cli, torch_runner
+from app.models.forward import Forward
 from app.models.runner import Task, TextInput
 from app.models.torch_runner import TorchRunner
 from tests.checkpoints import EMOTIONS, MAX_TOKENS, edit_json
@@ -106,6 +107,41 @@ def test_the_threads_hold_for_the_thread_that_runs(made: Make) -> None:
             assert worker.submit(torch.get_num_threads).result() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_batch_that_is_alone_has_as_many_threads_as_do_it_good(
+    made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took = {1: 4.0, 2: 2.1, 4: 2.0, 8: 3.0}
+    monkeypatch.setattr(torch_runner, "cpu_quota", lambda: 8)
+    runner = TorchRunner(made("embedder"), name="a-model", device="cpu", threads=1)
+    runner.load()
+    sample = runner._sample
+    threads: list[int] = []
+
+    def measured(inputs: int, tokens: int, *, alone: bool = False) -> float:
+        seconds = sample(inputs, tokens, alone=alone)
+        return took[torch.get_num_threads()] if alone else seconds
+
+    monkeypatch.setattr(runner, "_sample", measured)
+    runner.warm_up()
+    monkeypatch.setattr(runner, "_forward", _noting(runner._forward, threads))
+    batch = texts(runner, *MIXED)
+    with ThreadPoolExecutor(1) as worker:
+        usual, alone, after = (
+            worker.submit(runner.run, batch, alone=alone).result() for alone in (False, True, False)
+        )
+    assert threads == [1, 2, 1]
+    np.testing.assert_allclose(alone, usual, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(after, usual)
+
+
+def _noting(forward: Forward, threads: list[int]) -> Any:
+    def noting(batch: Any) -> Any:
+        threads.append(torch.get_num_threads())
+        return forward(batch)
+
+    return noting
 
 
 def test_several_threads_may_run_at_once(made: Make, load: Load) -> None:

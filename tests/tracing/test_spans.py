@@ -260,10 +260,10 @@ class Blabber(FakeRunner):
             raise RuntimeError(f"cannot tokenize {inputs}")
         return super().tokenize(inputs, truncate=truncate)
 
-    def run(self, batch: Sequence[TokenizedInput]) -> list[Row]:
+    def run(self, batch: Sequence[TokenizedInput], *, alone: bool = False) -> list[Row]:
         if any(FAIL in item.text for item in batch):
             raise ValueError(f"cannot run {batch}")
-        return super().run(batch)
+        return super().run(batch, alone=alone)
 
 
 async def test_no_span_holds_a_text_or_a_key(

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
-from app.batcher import Batcher
+from app.batcher import QUIET, Batcher
 from app.errors import DeviceLost, InferenceFailed, NonFiniteOutput, WorkerDied
 from app.models.runner import Row, TextInput, TokenizedInput
 from app.observer import RequestRecord
@@ -85,6 +85,40 @@ async def test_a_lone_text_is_not_held_up_by_a_request_with_hundreds(
         await large
     assert batches_until_small <= 4
     assert len(observer.batches) >= 50
+
+
+async def test_who_is_alone_for_a_while_gets_all_cores(observer: RecordingObserver, until: Until) -> None:
+    runner = FakeRunner(concurrency=2)
+    async with serving(batcher := Batcher(runner, LIMITS, observer, model="fake")):
+        for n in range(QUIET + 2):
+            await submit(batcher, runner, f"text {n}")
+        assert runner.alone == [False] * QUIET + [True] * 2
+        # Company: from then on each keeps to its own core, until it has been quiet again.
+        runner.hold.clear()
+        first = asyncio.create_task(submit(batcher, runner, "first"))
+        await until(lambda: batcher.snapshot().executing_inputs == 1)
+        second = asyncio.create_task(submit(batcher, runner, "second"))
+        await until(lambda: batcher.snapshot().executing_inputs == 2)
+        runner.hold.set()
+        await asyncio.gather(first, second)
+        await submit(batcher, runner, "after")
+        assert sorted(runner.alone[-3:]) == [False, False, True]
+
+
+async def test_costs_are_learned_from_batches_among_others(observer: RecordingObserver) -> None:
+    runner = FakeRunner(start=0.005)
+    async with serving(batcher := Batcher(runner, LIMITS, observer, model="fake")):
+        for _ in range(QUIET + 2):
+            await batcher.submit(items(runner, "canary"), soon())
+        assert runner.alone == [False] * (QUIET + 2)
+        runner.start = 0.0
+        for _ in range(QUIET):
+            await submit(batcher, runner, "text")
+        learned = batcher.predict(1, 1)
+        for _ in range(20):
+            await submit(batcher, runner, "text")
+    assert runner.alone[-20:] == [True] * 20
+    assert batcher.predict(1, 1) == learned
 
 
 async def test_only_the_bad_input_of_a_batch_fails(

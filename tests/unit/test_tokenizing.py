@@ -59,16 +59,19 @@ def texts(*values: str) -> list[TextInput]:
     return [TextInput(value) for value in values]
 
 
-async def test_what_comes_during_a_turn_shares_the_next(
+async def test_what_comes_at_once_or_during_a_turn_shares_one(
     runner: CallsRunner, turns: Turns, hold: threading.Event
 ) -> None:
     tokenize = Tokenizing(runner, turns)
-    requests = [asyncio.create_task(tokenize(texts("a " * n), truncate=True)) for n in range(1, 9)]
+    requests = [asyncio.create_task(tokenize(texts("a " * n), truncate=True)) for n in range(1, 4)]
+    await asyncio.sleep(0.01)
+    requests += [asyncio.create_task(tokenize(texts("a " * n), truncate=n % 2 == 0)) for n in range(4, 9)]
     await asyncio.sleep(0.01)
     hold.set()
     answers = await asyncio.gather(*requests)
     assert [[item.tokens for item in items] for items in answers] == [[n] for n in range(1, 9)]
     assert turns.count == 2
+    assert [len(call) for call in runner.calls] == [3, 3, 2]
     # Who comes when the thread is free again waits for nobody.
     await tokenize(texts("late"), truncate=True)
     assert turns.count == 3
@@ -92,9 +95,9 @@ async def test_who_gives_up_is_not_tokenized(
     runner: CallsRunner, turns: Turns, hold: threading.Event
 ) -> None:
     tokenize = Tokenizing(runner, turns)
-    first, gone, last = (
-        asyncio.create_task(tokenize(texts(text), truncate=True)) for text in ("first", "gone", "last")
-    )
+    first = asyncio.create_task(tokenize(texts("first"), truncate=True))
+    await asyncio.sleep(0.01)
+    gone, last = (asyncio.create_task(tokenize(texts(text), truncate=True)) for text in ("gone", "last"))
     await asyncio.sleep(0.01)
     gone.cancel()
     await asyncio.wait({gone})
