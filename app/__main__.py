@@ -14,6 +14,7 @@ from typing import NoReturn
 from app.doctor.options import add_options
 from app.errors import FatalError, VitrineError
 from app.last_words import say_last_words
+from app.models.cpu import share_cpus
 from app.settings import read_settings, variables
 
 
@@ -29,13 +30,7 @@ def main(arguments: list[str]) -> int:
 
 def _serve(_options: argparse.Namespace) -> None:
     settings = read_settings()
-    # A thread of torch's that waits for others shall soon sleep: one that spins takes the CPU from those it
-    # waits for, and where CPUs are shared a batch then takes a hundred times as long. But some ten
-    # microseconds are shorter than waking up, and a batch has some hundred such waits.
-    os.environ.setdefault("OMP_WAIT_POLICY", "ACTIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    # Many texts at once are no reason to take the CPU from the workers, nor a thread for each of the host's.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    share_cpus()
     # Imported after the settings: whatever is wrong with them is told at once.
     import uvloop
 
