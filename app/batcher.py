@@ -15,7 +15,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -24,41 +24,11 @@ from app.batching import BatchLimits, Reason, Release, take_batch
 from app.costs import CostModel
 from app.errors import DeadlineExceeded, InferenceFailed, VitrineError, WorkerDied
 from app.isolation import run_isolated
+from app.jobs import Job, Place
 from app.models.runner import ModelRunner, Row, TokenizedInput
 from app.observer import BatchMember, BatchRecord, Observer, RequestRecord
 
 _turn = attrgetter("turn")
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One request's inputs on their way through the line."""
-
-    future: asyncio.Future[None]
-    record: RequestRecord | None
-    """Whose inputs they are; None for a job that is not a request (a canary)."""
-    context: Context
-    """The submitting task's context, for the observer."""
-    rows: dict[int, Row]
-    remaining: int
-
-    def fail(self, error: VitrineError) -> None:
-        """The first error is the job's; later ones change nothing."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-@dataclass(slots=True, eq=False)
-class Place:
-    """One input's place in the line; see `app.batching` for what a turn is."""
-
-    job: Job
-    index: int
-    item: TokenizedInput
-    tokens: int
-    turn: int
-    deadline: float
-
 
 QUIET = 2
 """Batches that must have been alone, one after another, for the next to be given all cores."""
