@@ -200,10 +200,12 @@ class Batcher:
             del self._executing[worker]
 
     def _is_alone(self, release: Release[Place]) -> bool:
-        """Whether the batch may have all cores: it has no company, and the last few had none either.
+        """Whether the batch may have the other workers' cores: it has no company, and the last few had none.
 
         One that gets company is slower for it than if it had kept to its own core, and so is the company.
         """
+        if self.workers == 1:
+            return False
         canary = not release.batch[0].job.record  # whose cost is to be that of a batch among others
         company = canary or self._executing or self._line
         self._in_a_row_alone = 0 if company else self._in_a_row_alone + 1

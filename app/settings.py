@@ -89,7 +89,9 @@ class Settings(BaseSettings):
         "auto", description="Type of the weights."
     )
     threads: Count = Field(
-        1, description="Threads of one batch on the CPU; batches run side by side as its quota has room."
+        1,
+        description="Threads of one batch on the CPU; batches run side by side as its quota has room, and "
+        "one that is alone may have the threads of all.",
     )
     truncate: bool = Field(True, description="Cut inputs that are too long, unless a request says otherwise.")
 

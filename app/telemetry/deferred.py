@@ -1,7 +1,7 @@
 """Facts told a little later, many at once.
 
 A model's weights go through the processor's caches between one request and the next. Told alone, each fact
-finds its observers' code and data gone from there, and costs three times what it costs after another one.
+finds its observers' code and data gone from there, and costs more than after another of its kind.
 """
 
 import asyncio

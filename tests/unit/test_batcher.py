@@ -105,8 +105,18 @@ async def test_who_is_alone_for_a_while_gets_all_cores(observer: RecordingObserv
         assert sorted(runner.alone[-3:]) == [False, False, True]
 
 
+async def test_an_only_worker_has_no_more_cores_and_learns_from_each_batch(
+    batcher: Batcher, runner: FakeRunner
+) -> None:
+    async with serving(batcher):
+        for _ in range(QUIET + 2):
+            await submit(batcher, runner, "text")
+    assert runner.alone == [False] * (QUIET + 2)
+    assert batcher.predict(1, 1) > 0
+
+
 async def test_costs_are_learned_from_batches_among_others(observer: RecordingObserver) -> None:
-    runner = FakeRunner(start=0.005)
+    runner = FakeRunner(start=0.005, concurrency=2)
     async with serving(batcher := Batcher(runner, LIMITS, observer, model="fake")):
         for _ in range(QUIET + 2):
             await batcher.submit(items(runner, "canary"), soon())

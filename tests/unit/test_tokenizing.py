@@ -1,7 +1,8 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.fakes import FakeRunner
 
 pytestmark = pytest.mark.anyio
 LONG = "word " * 300
+T = TypeVar("T")
 
 
 class Turns(ThreadPoolExecutor):
@@ -21,9 +23,9 @@ class Turns(ThreadPoolExecutor):
         super().__init__(1, initializer=hold.wait)
         self.count = 0
 
-    def submit(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         self.count += 1
-        return super().submit(*args, **kwargs)  # type: ignore[arg-type]
+        return super().submit(function, *args, **kwargs)
 
 
 class CallsRunner(FakeRunner):
