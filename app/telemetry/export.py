@@ -5,11 +5,14 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from app.telemetry.encoding import EncodedSpan
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +33,8 @@ class ExportCounts:
     """When the collector last took some, in seconds of Unix time."""
 
 
-class ExportQueue(BatchSpanProcessor):
-    """The library's queue and thread, but it counts what it has no room for.
+class ExportQueue:
+    """The library's queue and thread, and counts what there is no room for.
 
     The library's own forgets its oldest span then, with a line in the log; this one turns the newest away.
     Spans come from the event loop's thread alone, so that each counter has one writer.
@@ -44,22 +47,24 @@ class ExportQueue(BatchSpanProcessor):
         self._size = int(os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE) or QUEUE_SIZE)
         self._accepted = 0
         self._closed = False
-        super().__init__(self._exporter, self._size, meter_provider=NoOpMeterProvider())
+        self._processor = BatchSpanProcessor(self._exporter, self._size, meter_provider=NoOpMeterProvider())
 
     @property
     def waiting(self) -> int:
         """Spans that the exporter hasn't taken yet."""
         return self._accepted - self._exporter.taken
 
-    def on_end(self, span: ReadableSpan) -> None:
-        """Take an ended span, if it is sampled and there is room."""
-        if span.context is None or not span.context.trace_flags.sampled:
-            return
+    def put(self, span: EncodedSpan) -> None:
+        """Take it if there is room."""
         if self._closed or self.waiting >= self._size:
             self._counts.dropped += 1
             return
         self._accepted += 1
-        super().on_end(span)
+        self._processor.on_end(cast(ReadableSpan, span))
+
+    def flush(self) -> None:
+        """Send what waits, as long as that may take, and take no more."""
+        self._processor.shutdown()  # type: ignore[no-untyped-call]
 
     def abandon(self) -> int:
         """Send no more, and return how many spans are lost by that."""

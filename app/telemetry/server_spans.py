@@ -12,25 +12,35 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import Attributes, AttributeValue
+
+from app.telemetry.encoding import (
+    EncodedSpan,
+    Origin,
+    SpanSink,
+    encode_attributes,
+    encode_head,
+    encode_kin,
+    encode_span,
+)
 
 LONGEST_VALUE = 512
 """Characters of an attribute's value: a path can be as long as the edge lets a request's head be."""
 
 
 class ServerTracerProvider(trace.TracerProvider):
-    """Its tracers sample as OTEL_TRACES_SAMPLER says, and hand ended spans to a processor."""
+    """Its tracers sample as OTEL_TRACES_SAMPLER says, and hand ended spans to a sink."""
 
-    def __init__(self, resource: Resource, processor: SpanProcessor | None) -> None:
-        """Without a processor spans have ids and no more. Raises ValueError if a variable is wrong."""
+    def __init__(self, resource: Resource, sink: SpanSink | None) -> None:
+        """Without a sink spans have ids and no more. Raises ValueError if a variable is wrong."""
         sdk = TracerProvider(resource=resource, shutdown_on_exit=False)
         self.sampler = sdk.sampler
         self.ids = sdk.id_generator
         self.resource = resource
-        self.processor = processor
+        self.sink = sink
 
     def get_tracer(
         self,
@@ -41,15 +51,15 @@ class ServerTracerProvider(trace.TracerProvider):
     ) -> "ServerTracer":
         """As the API has it."""
         scope = InstrumentationScope(instrumenting_module_name, instrumenting_library_version, schema_url)
-        return ServerTracer(self, scope)
+        return ServerTracer(self, Origin(self.resource, scope))
 
 
 class ServerTracer(trace.Tracer):
     """Starts spans as the SDK's tracer does, but for links and events, which server spans have none of."""
 
-    def __init__(self, provider: ServerTracerProvider, scope: InstrumentationScope) -> None:
+    def __init__(self, provider: ServerTracerProvider, origin: Origin) -> None:
         self._provider = provider
-        self._scope = scope
+        self._origin = origin
 
     def start_span(
         self,
@@ -79,9 +89,9 @@ class ServerTracer(trace.Tracer):
             trace_id, provider.ids.generate_span_id(), False, TraceFlags(flags), sampling.trace_state
         )
         recording: bool = sampling.decision.is_recording()  # type: ignore[no-untyped-call]
-        if provider.processor is None or not recording:
+        if provider.sink is None or not recording:
             return NonRecordingSpan(own)
-        span = ServerSpan(provider, self._scope, name, own, parent, kind, start_time or time.time_ns())
+        span = ServerSpan(provider.sink, self._origin, name, own, parent, kind, start_time or time.time_ns())
         span.set_attributes(sampling.attributes)
         return span
 
@@ -99,20 +109,20 @@ class ServerSpan(trace.Span):
 
     def __init__(
         self,
-        provider: ServerTracerProvider,
-        scope: InstrumentationScope,
+        sink: SpanSink,
+        origin: Origin,
         name: str,
         context: SpanContext,
         parent: SpanContext | None,
         kind: SpanKind,
         start_time: int,
     ) -> None:
-        self._provider = provider
-        self._scope = scope
+        self._sink = sink
+        self._origin = origin
         self._context = context
         self._parent = parent
         self._start_time = start_time
-        self._status = Status()
+        self._status = StatusCode.UNSET
         self._attributes: dict[str, AttributeValue] = {}
         self._ended = False
         self.name = name
@@ -146,8 +156,8 @@ class ServerSpan(trace.Span):
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Without the description, which may quote a text."""
         code = status.status_code if isinstance(status, Status) else status
-        if code is not StatusCode.UNSET and self._status.status_code is not StatusCode.OK:
-            self._status = Status(code)
+        if code is not StatusCode.UNSET and self._status is not StatusCode.OK:
+            self._status = code
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         """Not kept."""
@@ -162,21 +172,18 @@ class ServerSpan(trace.Span):
         """Not kept."""
 
     def end(self, end_time: int | None = None) -> None:
-        """Hand it to the processor, once."""
+        """Hand it to the sink, once, if it is sampled."""
         if self._ended:
             return
         self._ended = True
-        ended = ReadableSpan(
-            self.name,
-            self._context,
-            self._parent,
-            self._provider.resource,
-            self._attributes,
-            kind=self.kind,
-            status=self._status,
-            start_time=self._start_time,
-            end_time=end_time or time.time_ns(),
-            instrumentation_scope=self._scope,
+        if not self._context.trace_flags.sampled:
+            return
+        message = encode_span(
+            encode_kin(self._context, self._parent),
+            self._context.span_id,
+            encode_head(self.name, self.kind, self._status),
+            self._start_time,
+            end_time or time.time_ns(),
+            encode_attributes(self._attributes),
         )
-        if self._provider.processor:
-            self._provider.processor.on_end(ended)
+        self._sink.put(EncodedSpan(self._origin, message))

@@ -1,23 +1,33 @@
 """Spans made of records: a request's stages under its server span, and a trace of its own for each batch.
 
-They are built whole, since what they tell of is over when we hear of it. The SDK's `start_span` and `end`
+They are encoded at once, since what they tell of is over when we hear of it. The SDK's `start_span` and `end`
 cost ten times as much: a sampler, locks and copies for what nobody changes any more.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
 from app.observer import BatchRecord, HttpRecord, RequestRecord
+from app.telemetry.encoding import (
+    EncodedSpan,
+    Origin,
+    SpanSink,
+    encode_attributes,
+    encode_head,
+    encode_kin,
+    encode_links,
+    encode_span,
+)
 
 MAX_LINKS = 128
 """Batches that a request's compute span links to: the first ones. OpenTelemetry's own limit for links."""
@@ -25,21 +35,34 @@ MAX_LINKS = 128
 SAMPLED = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 
 
+_HEADS = {
+    (name, failed): encode_head(name, SpanKind.INTERNAL, StatusCode.ERROR if failed else StatusCode.UNSET)
+    for name in ("tokenize", "queue", "compute", "batch")
+    for failed in (False, True)
+}
+
+
+class _Batch(NamedTuple):
+    """What its requests' compute spans say of it, encoded."""
+
+    link: bytes
+    attributes: bytes
+
+
 class TracingObserver:
-    """Hands ended spans to a processor.
+    """Hands ended spans to a sink.
 
     Follows the server spans' sampling: an unsampled request has no stages, and a batch has a span if one of
     its members is sampled, so that no link of a member's leads nowhere. To be called as the core does: in the
     context of the server span, and of a batch before its requests.
     """
 
-    def __init__(self, processor: SpanProcessor, resource: Resource, version: str) -> None:
-        self._processor = processor
-        self._resource = resource
-        self._scope = InstrumentationScope("app", version)
+    def __init__(self, sink: SpanSink, resource: Resource, version: str) -> None:
+        self._sink = sink
+        self._origin = Origin(resource, InstrumentationScope("app", version))
         self._ids = RandomIdGenerator()
         # As long as a record lives, a request may still have to link to its batch.
-        self._batches: WeakKeyDictionary[BatchRecord, SpanContext] = WeakKeyDictionary()
+        self._batches: WeakKeyDictionary[BatchRecord, _Batch] = WeakKeyDictionary()
 
     def http_finished(self, record: HttpRecord) -> None:
         """The instrumentation ends the server span."""
@@ -47,65 +70,56 @@ class TracingObserver:
     def request_finished(self, record: RequestRecord) -> None:
         """Describe the inference on the server span, and make its stages' spans."""
         server = trace.get_current_span()
-        if not server.is_recording():
+        parent = server.get_span_context()
+        if not parent.trace_flags.sampled:
             return
         server.set_attributes(_inference_attributes(record))
-        parent = server.get_span_context()
+        kin = encode_kin(parent, parent)
+        epoch = _epoch()
         for name, start, end, error in _stages(record):
-            attributes = _batch_attributes(record.batches[0]) if name == "compute" else {}
-            if error:
-                attributes[ERROR_TYPE] = error
-            context = SpanContext(
-                parent.trace_id, self._ids.generate_span_id(), False, parent.trace_flags, parent.trace_state
+            attributes = encode_attributes({ERROR_TYPE: error}) if error else b""
+            links = b""
+            if name == "compute":
+                batches = [self._batches[batch] for batch in record.batches[:MAX_LINKS]]
+                attributes += batches[0].attributes
+                links = b"".join([batch.link for batch in batches])
+            message = encode_span(
+                kin,
+                self._ids.generate_span_id(),
+                _HEADS[name, bool(error)],
+                epoch + int(start * 1e9),
+                epoch + int(end * 1e9),
+                attributes,
+                links,
             )
-            links = self._batch_links(record) if name == "compute" else ()
-            self._end(name, context, start, end, attributes, links, parent=parent, failed=bool(error))
+            self._sink.put(EncodedSpan(self._origin, message))
 
     def batch_finished(self, record: BatchRecord) -> None:
         """Make the batch's span, with links to the server spans of those whose inputs it ran."""
         members = [member.context.run(trace.get_current_span).get_span_context() for member in record.members]
         if not any(server.trace_flags.sampled for server in members):
             return
-        servers = {server.span_id: server for server in members}
         context = SpanContext(self._ids.generate_trace_id(), self._ids.generate_span_id(), False, SAMPLED)
-        self._batches[record] = context
-        attributes = _batch_attributes(record)
-        if record.failed_inputs:
-            attributes["inference.batch.failed"] = record.failed_inputs
-        links = [Link(server) for server in servers.values()]
-        failed = record.failed_inputs > 0
-        self._end("batch", context, record.started, record.finished, attributes, links, failed=failed)
-
-    def _batch_links(self, record: RequestRecord) -> Sequence[Link]:
-        return [Link(self._batches[batch]) for batch in record.batches[:MAX_LINKS]]
-
-    def _end(
-        self,
-        name: str,
-        context: SpanContext,
-        start: float,
-        end: float,
-        attributes: Mapping[str, AttributeValue],
-        links: Sequence[Link],
-        *,
-        failed: bool,
-        parent: SpanContext | None = None,
-    ) -> None:
-        # Taken anew each time, since the wall clock gets set.
-        since_epoch = time.time_ns() - time.monotonic_ns()
-        span = ReadableSpan(
-            name,
-            context,
-            parent,
-            self._resource,
+        attributes = encode_attributes(_batch_attributes(record))
+        self._batches[record] = _Batch(encode_links([context]), attributes)
+        if failed := record.failed_inputs:
+            attributes += encode_attributes({"inference.batch.failed": failed})
+        epoch = _epoch()
+        message = encode_span(
+            encode_kin(context, None),
+            context.span_id,
+            _HEADS["batch", failed > 0],
+            epoch + int(record.started * 1e9),
+            epoch + int(record.finished * 1e9),
             attributes,
-            links=links,
-            status=Status(StatusCode.ERROR if failed else StatusCode.UNSET),
-            start_time=since_epoch + int(start * 1e9),
-            end_time=since_epoch + int(end * 1e9),
-            instrumentation_scope=self._scope,
+            encode_links({server.span_id: server for server in members}.values()),
         )
-        self._processor.on_end(span)
+        self._sink.put(EncodedSpan(self._origin, message))
+
+
+def _epoch() -> int:
+    """Unix time at the monotonic clock's zero, in nanoseconds. Asked anew, since the wall clock gets set."""
+    return time.time_ns() - time.monotonic_ns()
 
 
 def _stages(record: RequestRecord) -> Iterator[tuple[str, float, float, str | None]]:

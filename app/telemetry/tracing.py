@@ -81,10 +81,10 @@ class Tracing:
             return
         loop = asyncio.get_running_loop()
         sent = asyncio.Event()
-        shutdown = self._queue.shutdown
+        flush_all = self._queue.flush
 
         def flush() -> None:
-            shutdown()  # type: ignore[no-untyped-call]
+            flush_all()
             with suppress(RuntimeError):  # the loop has ended by the time that a hanging collector gives up
                 loop.call_soon_threadsafe(sent.set)
 
