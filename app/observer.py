@@ -7,7 +7,6 @@ instants are seconds of `time.monotonic`.
 from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Protocol
 
 from app.errors import Outcome
@@ -55,12 +54,15 @@ class Stages:
 
     def durations(self) -> dict[str, float]:
         """Seconds for each of `STAGES` that was passed."""
-        edges = (self.tokenize_started, self.queued, self.compute_started, self.computed, self.responded)
-        return {
-            name: end - start
-            for name, (start, end) in zip(STAGES, pairwise(edges), strict=True)
-            if start is not None and end is not None
-        }
+        durations: dict[str, float] = {}
+        start = self.tokenize_started
+        ends = self.queued, self.compute_started, self.computed, self.responded
+        for name, end in zip(STAGES, ends, strict=True):
+            if start is None or end is None:
+                break
+            durations[name] = end - start
+            start = end
+        return durations
 
 
 @dataclass(slots=True)

@@ -3,11 +3,12 @@
 Event names are static and facts are keywords, so that a log store can index them.
 """
 
+import asyncio
 import logging
 import random
 import sys
 import time
-from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, TextIO
 
@@ -15,7 +16,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from app.observer import BatchRecord, HttpRecord, RequestRecord
+from app.observer import STAGES, BatchRecord, HttpRecord, RequestRecord
 
 
 def configure_logs(level: str, log_format: str, stream: TextIO = sys.stdout) -> None:
@@ -26,7 +27,6 @@ def configure_logs(level: str, log_format: str, stream: TextIO = sys.stdout) -> 
     if log_format == "auto":
         log_format = "console" if stream.isatty() else "json"
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.MaybeTimeStamper(fmt="iso", utc=True),
     ]
@@ -46,7 +46,7 @@ def configure_logs(level: str, log_format: str, stream: TextIO = sys.stdout) -> 
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
@@ -58,6 +58,34 @@ def configure_logs(level: str, log_format: str, stream: TextIO = sys.stdout) -> 
     )
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+
+
+class _Lines:
+    """What structlog's WriteLogger is, but lines that the event loop writes in one go are flushed together.
+
+    Whoever reads them is woken once, and so is the kernel.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._flushes = False
+
+    def msg(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        if self._flushes:
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self._flush)
+        except RuntimeError:
+            self._stream.flush()
+        else:
+            self._flushes = True
+
+    log = debug = info = warn = warning = error = critical = msg
+
+    def _flush(self) -> None:
+        self._flushes = False
+        self._stream.flush()
 
 
 def _to_json(event: EventDict, **_: Any) -> str:
@@ -137,6 +165,9 @@ class LogObserver:
         """Batches are found by the ids in the requests' lines."""
 
 
+_STAGE_MS = {stage: f"{stage}_ms" for stage in STAGES}
+
+
 def _inference_facts(record: RequestRecord) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "model": record.model,
@@ -151,7 +182,8 @@ def _inference_facts(record: RequestRecord) -> dict[str, Any]:
         facts["reason"] = record.reason
     if record.truncated_inputs:
         facts["truncated_inputs"] = record.truncated_inputs
-    facts |= {f"{name}_ms": _ms(seconds) for name, seconds in record.stages.durations().items()}
+    for name, seconds in record.stages.durations().items():
+        facts[_STAGE_MS[name]] = _ms(seconds)
     if record.batches:
         facts["batch_id"] = record.batches[0].id
         facts["batch_size"] = record.batches[0].inputs
@@ -161,9 +193,15 @@ def _inference_facts(record: RequestRecord) -> dict[str, Any]:
 
 def _iso(instant: float) -> str:
     """The time of day of an instant of `time.monotonic`, as the other lines have it."""
-    since_epoch = time.time() - time.monotonic() + instant
-    return datetime.fromtimestamp(since_epoch, tz=UTC).isoformat().replace("+00:00", "Z")
+    second, microseconds = divmod(int((time.time() - time.monotonic() + instant) * 1e6), 1_000_000)
+    return f"{_second(second)}.{microseconds:06}Z"
+
+
+@lru_cache(4)
+def _second(since_epoch: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since_epoch))
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+    """To the microsecond: `round` takes three times as long."""
+    return int(seconds * 1e6 + 0.5) / 1000

@@ -5,12 +5,12 @@ they would drift.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from typing import get_args
 
 from opentelemetry import trace
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -23,6 +23,7 @@ from app.lifecycle import Lifecycle
 from app.models.runner import ModelRunner, Task
 from app.observer import STAGES, BatchRecord, HttpRecord, RequestRecord
 from app.telemetry.export import ExportCounts
+from app.telemetry.histograms import Histogram
 from app.telemetry.http import UNMATCHED
 
 HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -51,12 +52,16 @@ class MetricsObserver:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._model = model
 
-        self._http = Histogram(
+        def histogram(name: str, documentation: str, labels: list[str], bounds: Sequence[float]) -> Histogram:
+            made = Histogram(name, documentation, labels, bounds)
+            registry.register(made)
+            return made
+
+        self._http = histogram(
             "http_server_request_duration_seconds",
             "Time from the head of an HTTP request to the end of its response.",
             ["http_request_method", "http_route", "http_response_status_code"],
-            buckets=HTTP_BUCKETS,
-            registry=registry,
+            HTTP_BUCKETS,
         )
         requests = Counter(
             "inference_requests_total",
@@ -77,20 +82,18 @@ class MetricsObserver:
         )
         for reason in REJECTIONS:
             self._rejections.labels(model, reason)
-        durations = Histogram(
+        durations = histogram(
             "inference_request_duration_seconds",
             "Time from the arrival of an inference request to its answer, of those that were answered.",
             ["model_name", "task"],
-            buckets=INFERENCE_BUCKETS,
-            registry=registry,
+            INFERENCE_BUCKETS,
         )
         self._durations = {task.value: durations.labels(model, task) for task in Task}
-        stages = Histogram(
+        stages = histogram(
             "inference_stage_duration_seconds",
             "Time in each stage that an inference request has passed.",
             ["model_name", "stage"],
-            buckets=INFERENCE_BUCKETS,
-            registry=registry,
+            INFERENCE_BUCKETS,
         )
         self._stages = {stage: stages.labels(model, stage) for stage in STAGES}
         self._truncated = Counter(
@@ -100,19 +103,17 @@ class MetricsObserver:
             registry=registry,
         ).labels(model)
 
-        self._batch_duration = Histogram(
+        self._batch_duration = histogram(
             "inference_batch_duration_seconds",
             "Time of the forward pass over a batch.",
             ["model_name"],
-            buckets=INFERENCE_BUCKETS,
-            registry=registry,
+            INFERENCE_BUCKETS,
         ).labels(model)
-        self._batch_size = Histogram(
+        self._batch_size = histogram(
             "inference_batch_size",
             "Inputs in a batch.",
             ["model_name"],
-            buckets=_powers_of_two(max_batch_inputs),
-            registry=registry,
+            _powers_of_two(max_batch_inputs),
         ).labels(model)
         releases = Counter(
             "inference_batch_releases_total",
@@ -134,7 +135,7 @@ class MetricsObserver:
         """Measure it."""
         # Any method can be tried on any route: that many series would be of no use.
         route = UNMATCHED if record.status == HTTPStatus.METHOD_NOT_ALLOWED else record.route
-        exchanges = self._http.labels(record.method, route, record.status)
+        exchanges = self._http.labels(record.method, route, str(record.status))
         exchanges.observe(record.finished - record.started)
 
     def request_finished(self, record: RequestRecord) -> None:
@@ -144,11 +145,11 @@ class MetricsObserver:
             self._rejections.labels(self._model, record.reason).inc()
         if record.truncated_inputs:
             self._truncated.inc(record.truncated_inputs)
-        exemplar = _exemplar()
+        trace_id = _sampled_trace()
         if record.outcome == "ok":
-            self._durations[record.task].observe(record.finished - record.arrived, exemplar)
+            self._durations[record.task].observe(record.finished - record.arrived, trace_id)
         for stage, seconds in record.stages.durations().items():
-            self._stages[stage].observe(seconds, exemplar)
+            self._stages[stage].observe(seconds, trace_id)
 
     def batch_finished(self, record: BatchRecord) -> None:
         """Measure it, and count its tokens."""
@@ -272,9 +273,7 @@ def _powers_of_two(largest: int) -> list[int]:
     return [2**n for n in range(max(7, (largest - 1).bit_length()) + 1)]
 
 
-def _exemplar() -> dict[str, str] | None:
-    """The trace of the current span, which is the request's server span; None unless it is sampled."""
+def _sampled_trace() -> int | None:
+    """That of the current span, which is the request's server span; None unless it is sampled."""
     context = trace.get_current_span().get_span_context()
-    if not context.trace_flags.sampled:
-        return None
-    return {"trace_id": trace.format_trace_id(context.trace_id)}
+    return context.trace_id if context.trace_flags.sampled else None
