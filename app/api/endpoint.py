@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.errors import NotJson
 from app.context import RequestContext
@@ -53,6 +54,11 @@ class JsonRoute(APIRoute):
     ended; and what goes wrong before the core has begun is recorded as a request that ended so.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.body_type is not None:
+            self.app = _answering(self.get_route_handler())
+
     @property
     def body_type(self) -> type[Body] | None:
         """What the endpoint gets; None if it has no body."""
@@ -84,6 +90,19 @@ class JsonRoute(APIRoute):
                 raise
 
         return handle
+
+
+def _answering(handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> ASGIApp:
+    """Like FastAPI's `request_response`, without its exit stacks for dependencies, of which there are none.
+
+    Errors are left to the application's layer for them.
+    """
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await handle(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return answer
 
 
 def parse_json(data: bytes) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class ServerSpans:
         request.span_id = trace.format_span_id(ids.span_id)
         recording = span.is_recording()
         answer: Message | None = None
+        broken = False
 
         async def send_and_note(message: Message) -> None:
             nonlocal answer
@@ -85,11 +86,14 @@ class ServerSpans:
         token = context.attach(trace.set_span_in_context(span, parent))
         try:
             await self._app(scope, receive, send_and_note if recording else send)
+        except Exception:
+            broken = True
+            raise
         finally:
             context.detach(token)
             if recording:
                 ended = time.time_ns()
-                self._later(lambda: self._end(span, scope, method, answer, ended))
+                self._later(lambda: self._end(span, scope, method, answer, ended, broken=broken))
 
     def _parent(self, scope: Scope) -> Context | None:
         """The context that the caller's headers carry, if any."""
@@ -98,8 +102,12 @@ class ServerSpans:
                 return propagate.extract(scope, getter=cast(Getter[Scope], asgi_getter))
         return None
 
-    def _end(self, span: Span, scope: Scope, method: str, answer: Message | None, ended: int) -> None:
+    def _end(
+        self, span: Span, scope: Scope, method: str, answer: Message | None, ended: int, *, broken: bool
+    ) -> None:
         span.set_attributes(_attributes(scope, method))
+        if broken:
+            span.set_status(StatusCode.ERROR)
         if answer:
             status = int(answer["status"])
             span.set_attribute(HTTP_RESPONSE_STATUS_CODE, status)

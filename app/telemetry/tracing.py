@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
@@ -71,9 +71,12 @@ class Tracing:
             meter_provider=NoOpMeterProvider(),
             http_capture_headers_sanitize_fields=[".*"],
         )
-        stack = cast(ServerErrorMiddleware, app.build_middleware_stack())
-        stack.app = ServerSpans(cast(OpenTelemetryMiddleware, stack.app), later)
-        app.middleware_stack = stack
+        outer = cast(ServerErrorMiddleware, app.build_middleware_stack())
+        stock = cast(OpenTelemetryMiddleware, outer.app)
+        # Of the layers that the instrumentation adds, one is enough: the application has its own for errors.
+        inner = cast(ServerErrorMiddleware, stock.app)
+        inner.app = cast(Any, inner.app).app
+        app.middleware_stack = ServerSpans(stock, later)
 
     async def close(self) -> None:
         """Send what still waits, or give it up when the time is over."""
