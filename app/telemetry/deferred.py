@@ -16,8 +16,11 @@ from app.observer import BatchRecord, HttpRecord, Observer, RequestRecord
 DELAY = 0.05
 """Seconds that a fact waits at most."""
 
+AT_ONCE = 16
+"""Facts that are told one after another: then the event loop first sees to what else waits for it."""
+
 MOST = 256
-"""Facts that wait at most: to tell them takes some milliseconds of the event loop's."""
+"""Facts that wait at most."""
 
 
 class Deferred:
@@ -26,7 +29,7 @@ class Deferred:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._waiting: deque[tuple[Context, Callable[[], None]]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._next: asyncio.Handle | None = None
 
     def http_finished(self, record: HttpRecord) -> None:
         """Pass it on later."""
@@ -45,15 +48,26 @@ class Deferred:
         self._waiting.append((copy_context(), tell))
         if len(self._waiting) >= MOST:
             self.catch_up()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(DELAY, self.catch_up)
+        elif self._next is None:
+            self._next = asyncio.get_running_loop().call_later(DELAY, self._tell_some)
 
     def catch_up(self) -> None:
-        """Tell what waits."""
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        while self._waiting:
+        """Tell all that waits."""
+        if self._next:
+            self._next.cancel()
+            self._next = None
+        self._tell(len(self._waiting))
+
+    def _tell_some(self) -> None:
+        self._next = None
+        try:
+            self._tell(min(AT_ONCE, len(self._waiting)))
+        finally:
+            if self._waiting and self._next is None:
+                self._next = asyncio.get_running_loop().call_soon(self._tell_some)
+
+    def _tell(self, facts: int) -> None:
+        for _ in range(facts):
             context, tell = self._waiting.popleft()
             context.run(tell)
 

@@ -36,6 +36,9 @@ REMOTE = (
 ).to_bytes(4, "little")
 """Whether a span's parent, or the span that a link leads to, is another process's."""
 
+LONGEST_VALUE = 512
+"""Characters of an attribute's value: a path can be as long as the edge lets a request's head be."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Origin:
@@ -97,8 +100,15 @@ def encode_head(name: str, kind: SpanKind, status: StatusCode) -> bytes:
 
 
 def encode_attributes(attributes: Mapping[str, AttributeValue]) -> bytes:
-    """Those of one span."""
-    return b"".join([_attribute(key, value) for key, value in attributes.items()])
+    """Those of one span; longer values are cut."""
+    return b"".join(
+        [
+            _attribute(key, value)
+            if type(value) is int or (type(value) is str and len(value) <= LONGEST_VALUE)
+            else _attribute(key, _bounded(value))
+            for key, value in attributes.items()
+        ]
+    )
 
 
 def encode_links(contexts: Iterable[SpanContext]) -> bytes:
@@ -182,6 +192,15 @@ def _attribute(key: str, value: AttributeValue) -> bytes:
     else:
         encoded = bytes(_any_value(value).SerializeToString())
     return _message(ATTRIBUTES, _message(KEY, key.encode()) + _message(VALUE, encoded))
+
+
+def _bounded(value: AttributeValue) -> AttributeValue:
+    """Cut, and fit to be a key."""
+    if isinstance(value, str):
+        return value[:LONGEST_VALUE]
+    if isinstance(value, Sequence):
+        return tuple(value)
+    return value
 
 
 def _any_value(value: AttributeValue) -> AnyValue:

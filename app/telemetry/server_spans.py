@@ -27,9 +27,6 @@ from app.telemetry.encoding import (
     encode_span,
 )
 
-LONGEST_VALUE = 512
-"""Characters of an attribute's value: a path can be as long as the edge lets a request's head be."""
-
 
 class ServerTracerProvider(trace.TracerProvider):
     """Its tracers sample as OTEL_TRACES_SAMPLER says, and hand ended spans to a sink."""
@@ -92,7 +89,8 @@ class ServerTracer(trace.Tracer):
         if provider.sink is None or not recording:
             return NonRecordingSpan(own)
         span = ServerSpan(provider.sink, self._origin, name, own, parent, kind, start_time or time.time_ns())
-        span.set_attributes(sampling.attributes)
+        if sampling.attributes:
+            span.set_attributes(sampling.attributes)
         return span
 
     @contextmanager
@@ -138,16 +136,11 @@ class ServerSpan(trace.Span):
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """The last value of a key counts."""
-        if isinstance(value, str):
-            value = value[:LONGEST_VALUE]
-        elif isinstance(value, list):
-            value = tuple(value)
         self._attributes[key] = value
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Several at once."""
-        for key, value in attributes.items():
-            self.set_attribute(key, value)
+        self._attributes.update(attributes)
 
     def update_name(self, name: str) -> None:
         """Another name than it was started with."""

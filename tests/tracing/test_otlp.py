@@ -55,6 +55,7 @@ def spans() -> list[ReadableSpan]:
         for kind in (SpanKind.INTERNAL, SpanKind.SERVER):
             attributes: dict[str, AttributeValue] = {
                 "text": "a é 🎈" * 99,
+                "a list": ["a", "b"],
                 "yes": True,
                 "one": True if kind is SpanKind.SERVER else 1,
                 "float": 1.0,

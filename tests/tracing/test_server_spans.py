@@ -17,8 +17,8 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.context import RequestContext
-from app.telemetry.encoding import EncodedSpan
-from app.telemetry.server_spans import LONGEST_VALUE, ServerSpan, ServerTracerProvider
+from app.telemetry.encoding import LONGEST_VALUE, EncodedSpan
+from app.telemetry.server_spans import ServerSpan, ServerTracerProvider
 from app.telemetry.tracing import Tracing
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app.observer import HttpRecord
-from app.telemetry.deferred import DELAY, MOST, Deferred
+from app.telemetry.deferred import AT_ONCE, DELAY, MOST, Deferred
 from tests.fakes import RecordingObserver
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +58,39 @@ async def test_facts_are_told_soon_in_order_and_in_their_own_context(
     deferred.http_finished(exchange(3))
     await asyncio.sleep(2 * DELAY)
     assert observer.told[-1] == ("3", "nobody")
+
+
+async def test_the_event_loop_has_its_turns_meanwhile(deferred: Deferred, observer: WhoseObserver) -> None:
+    told: list[int] = []
+
+    def look() -> None:
+        told.append(len(observer.told))
+        if told[-1] < 100:
+            asyncio.get_running_loop().call_soon(look)
+
+    for number in range(100):
+        deferred.http_finished(exchange(number))
+    look()
+    await asyncio.sleep(2 * DELAY)
+    assert {AT_ONCE, 2 * AT_ONCE, 100} <= set(told)
+
+
+async def test_one_that_fails_does_not_keep_the_others_waiting(
+    deferred: Deferred, observer: WhoseObserver
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    loop, errors = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: errors.append(context["exception"]))
+    deferred.later(fail)
+    deferred.http_finished(exchange(1))
+    await asyncio.sleep(2 * DELAY)
+    deferred.http_finished(exchange(2))
+    await asyncio.sleep(2 * DELAY)
+    loop.set_exception_handler(None)
+    assert [number for number, _ in observer.told] == ["1", "2"]
+    assert len(errors) == 1
 
 
 async def test_no_more_than_so_many_wait(deferred: Deferred, observer: WhoseObserver) -> None:
