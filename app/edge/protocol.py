@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from app.edge.cycle import Cycle
 from app.edge.disconnect import EXTENSION, Client
 from app.edge.limits import EdgeLimits
 from app.edge.replies import INVALID_TARGET, NO_TUNNEL, LimitReplies, Refusal, Refused, malformed
@@ -133,13 +135,42 @@ class EdgeProtocol(HttpToolsProtocol):
             raise Refused(self.replies.headers_too_large)
         if len(self.pipeline) >= limits.max_pipelined:
             raise Refused(self.replies.too_many_pipelined)
-        self.scope["extensions"] = self._extensions
-        super().on_headers_complete()
-        if not self.pipeline:
-            self._running = self.cycle
+        self._begin()
         self.headers = []  # for a chunked body's trailers, which must not join the headers that were checked
         self._head_open = False
         self._body_new = True
+
+    def _begin(self) -> None:
+        """Start the request, or have it wait for those before it."""
+        target = httptools.parse_url(self.url)
+        path = target.path.decode("ascii")
+        version = self.parser.get_http_version()
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["http_version"] = version
+        self.scope["path"] = unquote(path) if "%" in path else path
+        self.scope["raw_path"] = target.path
+        self.scope["query_string"] = target.query or b""
+        self.scope["extensions"] = self._extensions
+        before = self._latest
+        self.cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._running = self.cycle
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         """Keep the next part of the body, unless the request is already answered."""

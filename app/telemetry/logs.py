@@ -61,30 +61,29 @@ def configure_logs(level: str, log_format: str, stream: TextIO = sys.stdout) -> 
 
 
 class _Lines:
-    """What structlog's WriteLogger is, but lines that the event loop writes in one go are flushed together.
+    """What structlog's WriteLogger is, but lines of one turn of the event loop are written together.
 
-    Whoever reads them is woken once, and so is the kernel.
+    The kernel is asked once for all of them, and whoever reads them is woken once.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._flushes = False
+        self._lines: list[str] = []
 
     def msg(self, line: str) -> None:
-        self._stream.write(line + "\n")
-        if self._flushes:
+        self._lines.append(line + "\n")
+        if len(self._lines) > 1:
             return
         try:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self._write)
         except RuntimeError:
-            self._stream.flush()
-        else:
-            self._flushes = True
+            self._write()
 
     log = debug = info = warn = warning = error = critical = msg
 
-    def _flush(self) -> None:
-        self._flushes = False
+    def _write(self) -> None:
+        self._stream.write("".join(self._lines))
+        self._lines.clear()
         self._stream.flush()
 
 
