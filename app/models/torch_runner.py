@@ -154,12 +154,12 @@ class TorchRunner:
             self._threads_alone = thread.submit(self._choose_threads_alone).result()
 
     def _choose_threads_alone(self) -> int:
-        seconds = {}
-        threads = self._threads
-        while threads <= self._threads * self.concurrency:
+        seconds: dict[int, float] = {}
+        choices = [self._threads * 2**n for n in range(self.concurrency.bit_length())]
+        for threads in choices * 3:  # in turn, since others use the cores, too
             self._threads_alone = threads
-            seconds[threads] = self._sample(1, ALONE, alone=True)
-            threads *= 2
+            taken = self._sample(1, ALONE, alone=True)
+            seconds[threads] = min(taken, seconds.get(threads, taken))
         return _smallest_of_the_fast(seconds) or self._threads
 
     def _sample(self, inputs: int, tokens: int, *, alone: bool = False) -> float:
