@@ -124,22 +124,18 @@ class Inference:
         finally:
             self._finish(record)
 
-    def shed(self, context: RequestContext, task: Task | None) -> Overloaded | None:
-        """Refuse a request for `task`, or the model's own, of which only the head is known.
+    def shed(self, task: Task | None) -> Overloaded | None:
+        """Why a request for `task`, or the model's own, is to be refused of which only the head is known.
 
         None if it may be let in, or has another fault than coming now.
         """
-        if self._refusal():
+        if self._refusal() or task not in {None, self._runner.info.task}:
             return None
-        own = self._runner.info.task
-        error = self._admission.shed() if task in {None, own} else None
-        if error:
-            self.refuse(context, own, error)
-        return error
+        return self._admission.shed()
 
-    def refuse(self, context: RequestContext, task: Task, error: VitrineError) -> None:
-        """Record a request that could not be understood, and so never came to `infer`."""
-        record = self._begin(context, task, 0)
+    def refuse(self, context: RequestContext, task: Task | None, error: VitrineError) -> None:
+        """Record a request for `task`, or the model's own, that never came to `infer`."""
+        record = self._begin(context, task or self._runner.info.task, 0)
         _blame(record, error)
         self._finish(record)
 

@@ -22,6 +22,7 @@ from app.console.ring import Ring
 from app.console.state import StateReader
 from app.edge.auth import ApiKeyMiddleware, ApiKeys
 from app.edge.body import BodyMiddleware
+from app.edge.protocol import Shed
 from app.health import Health
 from app.inference import Inference
 from app.lifecycle import Lifecycle
@@ -45,6 +46,8 @@ class App:
 
     settings: Settings
     api: ASGIApp
+    shed: Shed
+    """Answers in the API's place while the server is overloaded."""
     ops: ASGIApp
     health: Health
     runner: ModelRunner
@@ -149,10 +152,10 @@ def create_app(
     if keys:
         api.add_middleware(ApiKeyMiddleware, keys=keys, exempt=PROBES)
     tracing.instrument(api, deferred.later)
-    shedding = LoadShedding(
-        api, api, inference, model=settings.public_name, admits=keys.accept if keys else None
+    shed = LoadShedding(
+        api, inference, observer, model=settings.public_name, admits=keys.accept if keys else None
     )
-    outermost = HttpTelemetry(shedding, observer=observer, timeout=settings.request_timeout)
+    outermost = HttpTelemetry(api, observer=observer, timeout=settings.request_timeout)
     registry.register(
         StateCollector(
             model=settings.public_name,
@@ -180,7 +183,7 @@ def create_app(
     )
     console = build_console(ring, state, trace_ui=settings.trace_ui_url)
     ops = deferred.caught_up(build_ops(health, [metrics_route(registry), Mount("/", console)]))
-    return App(settings, outermost, ops, health, runner, batcher, lifecycle, deferred, tracing, gpu)
+    return App(settings, outermost, shed, ops, health, runner, batcher, lifecycle, deferred, tracing, gpu)
 
 
 def _gpu_lost(gpu: GpuTelemetry, runner: ModelRunner) -> str | None:

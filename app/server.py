@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.edge.protocol import edge_protocol
+from app.edge.protocol import Shed, edge_protocol
 from app.errors import DrainTimedOut, SettingsInvalid
 from app.health import Phase
 from app.main import App
@@ -55,8 +55,10 @@ async def running(app: App) -> AsyncIterator[Service]:
         await stack.enter_async_context(app.telemetry())
         model = asyncio.create_task(app.lifecycle.run(ready), name="lifecycle")
         stack.push_async_callback(_cancelled, model)
-        await stack.enter_async_context(_listening(app.ops, ops_socket, app, OPS_DRAIN))
-        api = await stack.enter_async_context(_listening(app.api, api_socket, app, settings.drain_timeout))
+        await stack.enter_async_context(_listening(app.ops, None, ops_socket, app, OPS_DRAIN))
+        api = await stack.enter_async_context(
+            _listening(app.api, app.shed, api_socket, app, settings.drain_timeout)
+        )
         yield Service(_url(api_socket), _url(ops_socket), ready, model, api)
 
 
@@ -110,13 +112,13 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def _listening(
-    asgi: ASGIApp, bound: socket.socket, app: App, drain_timeout: float
+    asgi: ASGIApp, shed: Shed | None, bound: socket.socket, app: App, drain_timeout: float
 ) -> AsyncIterator[uvicorn.Server]:
     """Accept connections; on leaving, accept no more, and wait until the open ones have their answers."""
     timeout = math.ceil(drain_timeout)
     config = uvicorn.Config(
         asgi,
-        http=edge_protocol(app.settings.edge),
+        http=edge_protocol(app.settings.edge, shed),
         ws="none",
         lifespan="off",
         log_config=None,

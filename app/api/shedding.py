@@ -1,47 +1,80 @@
 """What happens to an inference request while not even the smallest can be served in time.
 
-It is refused before it is routed, traced or read: in a flood the refusals are many, and each costs the CPU
-time that those who are in wait for.
+It is refused by its head, before there is a task for it, and before it is routed, traced or read: in a flood
+the refusals are many, and each costs the CPU time that those who are in wait for.
 """
 
+import time
 from collections.abc import Callable
-from typing import cast
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Scope
 
 from app.api.endpoint import JsonRoute
 from app.api.errors import vitrine_error_response
-from app.context import RequestContext
+from app.edge.cycle import Answer
+from app.errors import Overloaded
 from app.inference import Inference
+from app.observer import HttpRecord, Observer
+from app.telemetry.http import common_headers, request_context
 
 
 class LoadShedding:
-    """ASGI middleware around the API."""
+    """A `app.edge.protocol.Shed`."""
 
     def __init__(
         self,
-        app: ASGIApp,
         api: FastAPI,
         inference: Inference,
+        observer: Observer,
         *,
         model: str,
         admits: Callable[[Scope], bool] | None,
     ) -> None:
         """`model` is the public name, as it stands in paths; `admits` says whether the caller has a key."""
-        self._app = app
         self._inference = inference
+        self._observer = observer
         self._admits = admits
         routes = [route for route in api.routes if isinstance(route, JsonRoute) and route.body_type]
         self._routes = {route.path_format.replace("{model}", model): route for route in routes}
+        self._error: Overloaded | None = None
+        self._responses: dict[str, Response] = {}
+        """To that error, by path."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI interface."""
-        route = self._routes.get(scope["path"]) if scope["type"] == "http" else None
-        if route and scope["method"] == "POST" and (self._admits is None or self._admits(scope)):
-            context = cast(RequestContext, scope["state"]["context"])
-            if error := self._inference.shed(context, route.task):
-                scope["route"] = route  # for the metrics, as if it had been routed
-                await vitrine_error_response(scope["path"], error)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+    def __call__(self, scope: Scope) -> Answer | None:
+        """None if the application is to answer."""
+        path: str = scope["path"]
+        route = self._routes.get(path)
+        if route is None or scope["method"] != "POST":
+            return None
+        error = self._inference.shed(route.task)
+        if error is None or not (self._admits is None or self._admits(scope)):
+            return None
+        context = request_context(scope["headers"], time.monotonic(), 0.0)
+        self._inference.refuse(context, route.task, error)
+        response = self._response(path, error)
+        self._observer.http_finished(
+            HttpRecord(
+                method="POST",
+                route=route.path_format,  # as if it had been routed
+                status=response.status_code,
+                request_id=context.request_id,
+                started=context.arrived,
+                finished=time.monotonic(),
+                inference=context.record,
+            )
+        )
+        return Answer(
+            response.status_code, [*response.raw_headers, *common_headers(context)], bytes(response.body)
+        )
+
+    def _response(self, path: str, error: Overloaded) -> Response:
+        """One error is the answer to many requests: see `Admission.shed`."""
+        if error is not self._error:
+            self._error = error
+            self._responses.clear()
+        response = self._responses.get(path)
+        if response is None:
+            response = self._responses[path] = vitrine_error_response(path, error)
+        return response

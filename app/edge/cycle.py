@@ -3,9 +3,18 @@
 uvicorn writes head and body apart: two system calls, and a client that is woken twice.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+
+class Answer(NamedTuple):
+    """A whole one."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    """With a content-length. Names are in lower case."""
+    body: bytes
 
 
 class Cycle(RequestResponseCycle):
@@ -22,16 +31,18 @@ class Cycle(RequestResponseCycle):
         start, self._start = self._start, None
         if start is not None:
             if not message.get("more_body") and not self.disconnected and not self.flow.write_paused:
-                self._answer(start, message.get("body", b""))
+                self.answer(Answer(start["status"], start["headers"], message.get("body", b"")))
                 return
             await super().send(start)
         await super().send(message)
 
-    def _answer(self, start: Any, body: bytes) -> None:
-        head = [STATUS_LINE[start["status"]]]
+    def answer(self, answer: Answer) -> None:
+        """Write it, and go on to the next request. Raises RuntimeError if its headers are wrong."""
+        body = answer.body
+        head = [STATUS_LINE[answer.status]]
         length = None
         closes = not self.keep_alive
-        for name, value in (*self.default_headers, *start["headers"]):
+        for name, value in (*self.default_headers, *answer.headers):
             if name == b"content-length":
                 length = int(value)
             elif name == b"connection":

@@ -9,16 +9,17 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
+from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from app.edge.cycle import Cycle
+from app.edge.cycle import Answer, Cycle
 from app.edge.disconnect import EXTENSION, Client
 from app.edge.limits import EdgeLimits
 from app.edge.replies import INVALID_TARGET, NO_TUNNEL, LimitReplies, Refusal, Refused, malformed
@@ -26,13 +27,25 @@ from app.edge.replies import INVALID_TARGET, NO_TUNNEL, LimitReplies, Refusal, R
 logger = logging.getLogger(__name__)
 
 
-def edge_protocol(limits: EdgeLimits) -> type[asyncio.Protocol]:
-    """The class for `uvicorn.Config(http=…, ws="none")`; its `idle_timeout` replaces `timeout_keep_alive`."""
+class Shed(Protocol):
+    """Answers requests in the application's place. An object and no function, which would become a method."""
+
+    def __call__(self, scope: Scope) -> Answer | None:
+        """None if the application is to answer."""
+        ...
+
+
+def edge_protocol(limits: EdgeLimits, shed: Shed | None = None) -> type[asyncio.Protocol]:
+    """The class for `uvicorn.Config(http=…, ws="none")`; its `idle_timeout` replaces `timeout_keep_alive`.
+
+    `shed` is asked for an answer to each request before the application is.
+    """
 
     class LimitedProtocol(EdgeProtocol):
         pass
 
     LimitedProtocol.limits = limits
+    LimitedProtocol.shed = shed
     LimitedProtocol.replies = LimitReplies(limits)
     return LimitedProtocol
 
@@ -46,6 +59,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     limits: ClassVar[EdgeLimits]
     replies: ClassVar[LimitReplies]
+    shed: ClassVar[Shed | None] = None
 
     def __init__(
         self,
@@ -60,6 +74,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._client = Client()
         self._extensions: dict[str, Any] = {EXTENSION: self._client}
         self._running: RequestResponseCycle | None = None
+        self._starting: RequestResponseCycle | None = None
+        """Its head is complete, and it is the next to run."""
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # when the timer is
         self._since = 0.0
@@ -106,13 +122,19 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self._chunk_bytes = len(data)
         self._content_seen = False
+        refusal = None
         try:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as offer:
                 self._parse_without_offer(data[offer.args[0] :])
         except httptools.HttpParserError as error:
-            self._refuse(_explain(error))
+            refusal = _explain(error)
+        if self._starting is not None:
+            # Not before: of a body that has come with its head no more is to be awaited.
+            self._run(self._starting)
+        if refusal is not None:
+            self._refuse(refusal)
             return
         cycle = self.cycle
         if cycle is None or cycle.scope is not self.scope:  # type: ignore[redundant-expr]  # see _latest
@@ -166,8 +188,7 @@ class EdgeProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         if before is None or before.response_complete:
-            self._running = self.cycle
-            self._start_asgi_task(self.cycle, self.app)
+            self._starting = self.cycle
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
@@ -197,12 +218,19 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._running, app = self.pipeline.pop()
-            self._start_asgi_task(self._running, app)
+            self._run(self.pipeline.pop()[0])
         elif self._refusal is not None:
             self._send(self._refusal)
         elif self.cycle.more_body:
             self._wait(self.limits.linger)
+
+    def _run(self, cycle: RequestResponseCycle) -> None:
+        self._running = cycle
+        self._starting = None
+        if self.shed and isinstance(cycle, Cycle) and (answer := self.shed(cast(Scope, cycle.scope))):
+            cycle.answer(answer)
+        else:
+            self._start_asgi_task(cycle, self.app)
 
     # What only some requests need.
 

@@ -18,6 +18,8 @@ from app.observer import HttpRecord, Observer
 PROBES = frozenset({"/startupz", "/readyz", "/livez", "/health", "/v2/health/live", "/v2/health/ready"})
 """Paths that are asked every few seconds by machines, and would drown the people's requests."""
 
+Headers = list[tuple[bytes, bytes]]
+
 UNMATCHED = "unmatched"
 """The route of a request that no route matches."""
 
@@ -50,8 +52,8 @@ class HttpTelemetry:
             await self._app(scope, receive, send)
             return
         started = time.monotonic()
-        given_id, given_timeout = _given(scope["headers"])
-        context = RequestContext(given_id or _new_id(), started, started + self._timeout)
+        context = request_context(scope["headers"], started, self._timeout)
+        given_timeout = _given(scope["headers"], b"x-request-timeout-ms")
         scope.setdefault("state", {})["context"] = context
         status = 499  # nginx's number for a client that went before its answer began
 
@@ -59,7 +61,7 @@ class HttpTelemetry:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])  # some give an HTTPStatus, which a console shows by name
-                message["headers"] = [*message.get("headers", ()), *_headers(context)]
+                message["headers"] = [*message.get("headers", ()), *common_headers(context)]
             await send(message)
 
         self.active += 1
@@ -86,23 +88,29 @@ class HttpTelemetry:
             self._observer.http_finished(record)
 
 
+def request_context(headers: Headers, started: float, timeout: float) -> RequestContext:
+    """That of a request whose head was complete at `started`; its id is the caller's, if fit to be echoed."""
+    given = _given(headers, b"x-request-id")
+    fit = given is not None and _REQUEST_ID.fullmatch(given)
+    return RequestContext(given.decode("ascii") if given and fit else _new_id(), started, started + timeout)
+
+
 def _new_id() -> str:
     """128 random bits, as in a UUID but without asking the kernel: they need not be hard to guess."""
     return f"{random.getrandbits(128):032x}"
 
 
-def _given(headers: list[tuple[bytes, bytes]]) -> tuple[str | None, bytes | None]:
-    """The caller's request id, if it is fit to be logged and echoed, and its timeout as it stands."""
-    request_id = timeout = None
+def _given(headers: Headers, wanted: bytes) -> bytes | None:
+    """The last of these headers."""
+    given = None
     for name, value in headers:
-        if name == b"x-request-id":
-            request_id = value.decode("ascii") if _REQUEST_ID.fullmatch(value) else None
-        elif name == b"x-request-timeout-ms":
-            timeout = value
-    return request_id, timeout
+        if name == wanted:
+            given = value
+    return given
 
 
-def _headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
+def common_headers(context: RequestContext) -> Headers:
+    """What each answer says of its request."""
     headers = [(b"x-request-id", context.request_id.encode())]
     if context.trace_id:
         headers.append((b"x-trace-id", context.trace_id.encode()))

@@ -125,21 +125,24 @@ async def test_five_times_too_much_costs_the_surplus_only(
     bodies = [{"model": "all-MiniLM-L6-v2", "input": text} for text in corpus]
     requests = write_requests(tmp_path / "requests", EMBEDDINGS, bodies)
     closed(requests, server.port, clients=32, seconds=2)
-    peak = closed(requests, server.port, clients=32, seconds=6)
+    before = closed(requests, server.port, clients=32, seconds=6).rate
     resident = server.resident_bytes()
 
     stop = asyncio.Event()
     probing = asyncio.create_task(probe(server.port, stop))
     flood = await asyncio.to_thread(
-        open_loop, requests, server.port, rate=5 * peak.rate, seconds=seconds, seed=1
+        open_loop, requests, server.port, rate=5 * before, seconds=seconds, seed=1
     )
     stop.set()
     refusals = [(took, headers) for status, took, headers in await probing if status == 429]
     growth = (server.resident_bytes() - resident) / 2**20
+    # Processors are faster in the first seconds after a rest than later on.
+    after = closed(requests, server.port, clients=32, seconds=6).rate
+    peak = (before + after) / 2
     at_once = float(np.median([took for took, _ in refusals]))
     print(
-        f"\npeak {peak.rate:.0f}/s; at five times that {flood.rate:.0f}/s good, "
-        f"{flood.rate / peak.rate:.2f} of it, p99 {flood.latency.p99:.2f} s; statuses {flood.statuses}\n"
+        f"\npeak {before:.0f}/s before and {after:.0f}/s after; at five times that {flood.rate:.0f}/s good, "
+        f"{flood.rate / peak:.2f} of their mean, p99 {flood.latency.p99:.2f} s; statuses {flood.statuses}\n"
         f"{len(refusals)} refusals that were timed: median {1e3 * at_once:.1f} ms, p99 "
         f"{1e3 * float(np.quantile([took for took, _ in refusals], 0.99)):.1f} ms; memory {growth:+.0f} MiB; "
         f"the load took {flood.cpu_seconds / seconds:.2f} of a core"
@@ -152,4 +155,4 @@ async def test_five_times_too_much_costs_the_surplus_only(
     assert len(refusals) > 50
     assert at_once < 0.2
     assert growth < 400
-    assert flood.rate > 0.6 * peak.rate
+    assert flood.rate > 0.6 * peak
