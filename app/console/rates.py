@@ -84,7 +84,7 @@ class Rates:
         status = record.status
         if status >= 400:
             counts[1 if status >= 500 else 2 if status == 429 else 3] += 1
-        if record.inference:
+        if record.inference and status != 429:  # a refusal for overload says nothing of how long work takes
             durations = self._durations.at(record.finished)
             durations[_FIRST_BUCKET["total"] + _bucket(record.finished - record.started)] += 1
             for stage, seconds in record.inference.stages.durations().items():

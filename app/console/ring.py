@@ -19,6 +19,8 @@ from app.observer import BatchRecord, HttpRecord, RequestRecord, Stages
 LATEST = 2048
 FAILED = 128
 """Of the server's failures, and again of what it refused."""
+OVERLOADED = 10
+"""Refusals for overload that are kept of each second: in a flood they would drive all else out."""
 SLOWEST = 20
 """Of each minute. So the slowest of all the minutes kept are among them."""
 MINUTES = 5
@@ -104,6 +106,8 @@ class Ring:
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._number = 0
+        self._second = 0
+        self._overloaded = 0
         self._latest: deque[Exchange] = deque(maxlen=LATEST)
         self._failed: deque[Exchange] = deque(maxlen=FAILED)
         self._refused: deque[Exchange] = deque(maxlen=FAILED)
@@ -124,7 +128,9 @@ class Ring:
         """Its exchange carries it, and ends later."""
 
     def http_finished(self, record: HttpRecord) -> None:
-        """Keep a copy wherever it belongs."""
+        """Keep a copy wherever it belongs, of refusals for overload (429) the first of each second."""
+        if record.status == 429 and self._one_of_many(record.finished):
+            return
         self._number += 1
         exchange = Exchange(
             self._number,
@@ -147,6 +153,12 @@ class Ring:
             self._rank(exchange)
             if inferred.outcome != "ok" and inferred.stages.queued is not None:
                 self._given_up.append(exchange)
+
+    def _one_of_many(self, finished: float) -> bool:
+        if int(finished) != self._second:
+            self._second, self._overloaded = int(finished), 0
+        self._overloaded += 1
+        return self._overloaded > OVERLOADED
 
     def _inferred(self, record: RequestRecord) -> Inferred:
         stages = record.stages

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from app.console.ring import FAILED, LATEST, MAX_BATCHES, MAX_MEMBERS, MINUTES, SLOWEST, Ring
+from app.console.ring import FAILED, LATEST, MAX_BATCHES, MAX_MEMBERS, MINUTES, OVERLOADED, SLOWEST, Ring
 from app.console.waterfall import stage_bars
 from tests.console.facts import NOW, Teller, ids
 
@@ -50,10 +50,23 @@ def test_requests_without_an_inference_are_not_among_the_slowest(ring: Ring, tel
     assert ring.slowest(10, NOW) == []
 
 
+def test_of_refusals_for_overload_the_first_of_each_second_are_kept(ring: Ring, tell: Teller) -> None:
+    tell.answered("well")
+    for number in range(3 * OVERLOADED):
+        tell.exchange(f"now-{number}", status=429)
+    for number in range(3):
+        tell.exchange(f"later-{number}", NOW + 1, status=429)
+    assert [name for name in ids(ring.latest(100)) if name.startswith("now")] == [
+        f"now-{number}" for number in reversed(range(OVERLOADED))
+    ]
+    assert len(ring.latest(100)) == 1 + OVERLOADED + 3
+    assert len(ring.failed(100)) == OVERLOADED + 3
+
+
 def test_a_flood_of_refusals_hides_no_failure_and_the_reverse(ring: Ring, tell: Teller) -> None:
     tell.exchange("failure", status=500)
     for number in range(2 * FAILED):
-        tell.exchange(f"refusal-{number}", status=429)
+        tell.exchange(f"refusal-{number}", status=413)
     assert ids(ring.failed(10)) == [f"refusal-{2 * FAILED - 1 - n}" for n in range(9)] + ["failure"]
     for number in range(2 * FAILED):
         tell.exchange(f"failure-{number}", status=503)
@@ -178,7 +191,7 @@ def _worst(tell: Teller, number: int) -> None:
     ended = NOW + number / 4
     mates = [f"{number}-{mate:0120}" for mate in range(MAX_MEMBERS)]
     batches = [tell.batch(*mates, started=ended - 1 + n / 100) for n in range(MAX_BATCHES)]
-    tell.answered(f"{number:0128}", ended, 1, batches, status=(200, 429, 500)[number % 3])
+    tell.answered(f"{number:0128}", ended, 1, batches, status=(200, 413, 500)[number % 3])
 
 
 # They print 2.3 and 51 MB. The second can't quite happen: mates are requests too, and share their batches.
