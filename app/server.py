@@ -121,6 +121,7 @@ async def _listening(
         http=edge_protocol(app.settings.edge, shed),
         ws="none",
         lifespan="off",
+        reset_contextvars=True,  # a request behind another in its connection would be a child of its span
         log_config=None,
         access_log=False,
         server_header=False,

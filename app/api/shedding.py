@@ -17,7 +17,7 @@ from app.edge.cycle import Answer
 from app.errors import Overloaded
 from app.inference import Inference
 from app.observer import HttpRecord, Observer
-from app.telemetry.http import common_headers, request_context
+from app.telemetry.http import common_headers, has_wrong_timeout, request_context
 
 
 class LoadShedding:
@@ -49,7 +49,7 @@ class LoadShedding:
         if route is None or scope["method"] != "POST":
             return None
         error = self._inference.shed(route.task)
-        if error is None or not (self._admits is None or self._admits(scope)):
+        if error is None or has_wrong_timeout(scope) or not (self._admits is None or self._admits(scope)):
             return None
         context = request_context(scope["headers"], time.monotonic(), 0.0)
         self._inference.refuse(context, route.task, error)

@@ -25,6 +25,7 @@ class Cycle(RequestResponseCycle):
 
     async def send(self, message: Any) -> None:
         """The ASGI interface."""
+        # The head waits for the body: if none of that length comes, the answer is uvicorn's 500 in its place.
         if message["type"] == "http.response.start" and not self.response_started and _has_length(message):
             self._start = message
             return

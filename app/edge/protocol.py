@@ -7,6 +7,7 @@ reply, and after it the connection is closed. It is logged, with nothing in it t
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, Protocol, cast
@@ -227,10 +228,20 @@ class EdgeProtocol(HttpToolsProtocol):
     def _run(self, cycle: RequestResponseCycle) -> None:
         self._running = cycle
         self._starting = None
-        if self.shed and isinstance(cycle, Cycle) and (answer := self.shed(cast(Scope, cycle.scope))):
-            cycle.answer(answer)
+        if answer := self._shed(cycle):
+            cast(Cycle, cycle).answer(answer)
+            # As `run_asgi` does, which such a request never sees: else the two would hold each other.
+            cycle.on_response = lambda: None
+            cycle.body = bytearray()
         else:
             self._start_asgi_task(cycle, self.app)
+
+    def _shed(self, cycle: RequestResponseCycle) -> Answer | None:
+        # A client that does not read is the application's, whose `send` waits for it.
+        if self.shed is None or self.flow.write_paused:
+            return None
+        # In a context of its own, since this may be run by the task of the request before it.
+        return Context().run(self.shed, cast(Scope, cycle.scope))
 
     # What only some requests need.
 

@@ -107,6 +107,7 @@ def encode_attributes(attributes: Mapping[str, AttributeValue]) -> bytes:
             if type(value) is int or (type(value) is str and len(value) <= LONGEST_VALUE)
             else _attribute(key, _bounded(value))
             for key, value in attributes.items()
+            if value is not None  # such as the port of a Unix socket
         ]
     )
 

@@ -25,7 +25,8 @@ UNMATCHED = "unmatched"
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
-_TIMEOUT = re.compile(rb"[1-9][0-9]{0,8}")
+_TIMEOUT_MS = re.compile(rb"[1-9][0-9]{0,8}")
+TIMEOUT = b"x-request-timeout-ms"
 
 WRONG_TIMEOUT = Refusal(
     HTTPStatus.BAD_REQUEST,
@@ -53,7 +54,7 @@ class HttpTelemetry:
             return
         started = time.monotonic()
         context = request_context(scope["headers"], started, self._timeout)
-        given_timeout = _given(scope["headers"], b"x-request-timeout-ms")
+        given_timeout = _given(scope["headers"], TIMEOUT)
         scope.setdefault("state", {})["context"] = context
         status = 499  # nginx's number for a client that went before its answer began
 
@@ -67,7 +68,7 @@ class HttpTelemetry:
         self.active += 1
         try:
             if given_timeout is not None:
-                if not _TIMEOUT.fullmatch(given_timeout):
+                if has_wrong_timeout(scope):
                     await WRONG_TIMEOUT.send(send_with_headers)
                     return
                 context.deadline = started + min(self._timeout, int(given_timeout) / 1000)
@@ -93,6 +94,12 @@ def request_context(headers: Headers, started: float, timeout: float) -> Request
     given = _given(headers, b"x-request-id")
     fit = given is not None and _REQUEST_ID.fullmatch(given)
     return RequestContext(given.decode("ascii") if given and fit else _new_id(), started, started + timeout)
+
+
+def has_wrong_timeout(scope: Scope) -> bool:
+    """Whether the caller's deadline cannot be understood."""
+    given = _given(scope["headers"], TIMEOUT)
+    return given is not None and not _TIMEOUT_MS.fullmatch(given)
 
 
 def _new_id() -> str:

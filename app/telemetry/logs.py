@@ -82,8 +82,8 @@ class _Lines:
     log = debug = info = warn = warning = error = critical = msg
 
     def _write(self) -> None:
-        self._stream.write("".join(self._lines))
-        self._lines.clear()
+        lines, self._lines = self._lines, []
+        self._stream.write("".join(lines))
         self._stream.flush()
 
 

@@ -90,6 +90,8 @@ async def test_what_would_fail_anyway_gets_its_own_error(flooded: Flooded) -> No
     assert (await client.post("/embed", headers=unknown)).status_code == 401
     assert (await client.get("/v1/models")).status_code == 200
     assert (await client.get("/embed")).status_code == 405
+    late = await client.post("/embed", headers={"x-request-timeout-ms": "soon"})
+    assert (late.status_code, late.json()["error"]["param"]) == (400, "x-request-timeout-ms")
 
 
 async def test_nothing_is_shed_before_it_has_to_be() -> None:

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Collection
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any, Self
@@ -19,7 +20,10 @@ from app.edge.auth import ApiKeyMiddleware, ApiKeys
 from app.edge.body import BodyMiddleware
 from app.edge.disconnect import cancel_on_disconnect
 from app.edge.limits import EdgeLimits
-from app.edge.protocol import edge_protocol
+from app.edge.protocol import Shed, edge_protocol
+
+asked: ContextVar[str] = ContextVar("asked")
+"""What is under way, as a tracer would note it."""
 
 
 @dataclass
@@ -32,6 +36,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        asked.set(scope["path"])
         body = b""
         more = True
         while more:
@@ -155,7 +160,7 @@ class Connection:
 class Edge:
     """A server in a thread of its own."""
 
-    def __init__(self, limits: EdgeLimits, keys: Collection[str] = ()) -> None:
+    def __init__(self, limits: EdgeLimits, keys: Collection[str] = (), shed: Shed | None = None) -> None:
         self.app = Application()
         stack: ASGIApp = BodyMiddleware(self.app, limits)
         if keys:
@@ -164,10 +169,11 @@ class Edge:
             stack,
             port=0,
             loop="uvloop",
-            http=edge_protocol(limits),
+            http=edge_protocol(limits, shed),
             ws="none",
             lifespan="off",
             log_config=None,
+            reset_contextvars=True,
             access_log=False,
             timeout_graceful_shutdown=5,
         )

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import structlog
@@ -110,6 +111,17 @@ def test_all_is_logged_unless_asked_otherwise(log: Log) -> None:
         observer.http_finished(exchange())
     assert len(log.lines) == 50
     assert not any("left_out" in line for line in log.lines)
+
+
+def test_a_write_that_fails_costs_its_lines_alone(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    observer = LogObserver()
+    write = log.stream.write
+    monkeypatch.setattr(log.stream, "write", Mock(side_effect=OSError("no space")))
+    with pytest.raises(OSError, match="no space"):
+        observer.http_finished(exchange())
+    monkeypatch.setattr(log.stream, "write", write)
+    observer.http_finished(exchange(status=201))
+    assert [line["status"] for line in log.lines] == [201]
 
 
 def test_libraries_and_warnings_go_the_same_way(log: Log) -> None:

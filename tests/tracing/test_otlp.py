@@ -114,6 +114,10 @@ def test_half_a_surrogate_pair_does_not_cost_the_span(spans: list[ReadableSpan])
     assert attribute.value.string_value == "a?b"
 
 
+def test_what_has_no_value_is_left_out() -> None:
+    assert encode_attributes({"server.port": None, "one": 1}) == encode_attributes({"one": 1})
+
+
 def test_the_exporters_use_it(
     collector: Collector, export: Export, spans: list[ReadableSpan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
