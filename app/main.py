@@ -129,7 +129,7 @@ def create_app(
     thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
     inference = Inference(
         runner,
-        Tokenizing(runner, thread),
+        Tokenizing(runner, thread, admission.backlog_seconds),
         batcher,
         admission,
         observer,

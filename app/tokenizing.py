@@ -1,11 +1,11 @@
 """Inputs to tokens beside the event loop, on one thread for all requests.
 
 To hand work to a thread and back costs more than to tokenize a text. So each turn of the thread takes all
-that has come since the last one began.
+that has come since the last one began, and where there is a long line to join, it begins a little later.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,10 @@ from app.models.runner import Input, ModelRunner, TokenizedInput
 
 CHUNK = 32
 """Inputs of one request per turn, so that a request with thousands lets others in between."""
+
+LONG_LINE = 0.25
+GATHERING = 0.01
+"""Seconds of work before a newcomer from which on a turn is put off, and seconds for which it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,10 +35,13 @@ _Outcomes = list[list[TokenizedInput] | Exception]
 class Tokenizing:
     """Hands inputs to the model's tokenizer."""
 
-    def __init__(self, runner: ModelRunner, thread: Executor) -> None:
-        """`thread` is of one thread."""
+    def __init__(
+        self, runner: ModelRunner, thread: Executor, backlog: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """`thread` is of one thread, and `backlog` says how many seconds of work there are."""
         self._runner = runner
         self._thread = thread
+        self._backlog = backlog
         self._waiting: list[_Chunk] = []
         self._busy = False
 
@@ -47,8 +54,11 @@ class Tokenizing:
             self._waiting.append(chunk)
             if not self._busy:
                 self._busy = True
-                # Once what else is ready to run has run: it may have more for this turn.
-                loop.call_soon(self._begin_turn)
+                if self._backlog() > LONG_LINE:
+                    loop.call_later(GATHERING, self._begin_turn)
+                else:
+                    # Once what else is ready to run has run: it may have more for this turn.
+                    loop.call_soon(self._begin_turn)
             try:
                 items += await chunk.future
             except InvalidInput as error:

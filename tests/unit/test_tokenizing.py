@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import InputTooLong
 from app.models.runner import Input, TextInput, TokenizedInput
-from app.tokenizing import CHUNK, Tokenizing
+from app.tokenizing import CHUNK, GATHERING, Tokenizing
 from tests.fakes import FakeRunner
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +77,20 @@ async def test_what_comes_at_once_or_during_a_turn_shares_one(
     # Who comes when the thread is free again waits for nobody.
     await tokenize(texts("late"), truncate=True)
     assert turns.count == 3
+
+
+@pytest.mark.parametrize(("backlog", "calls"), [(0.0, [1, 1, 1]), (0.2, [1, 1, 1]), (0.3, [3])])
+async def test_where_the_line_is_long_a_turn_waits_for_more(
+    runner: CallsRunner, turns: Turns, hold: threading.Event, backlog: float, calls: list[int]
+) -> None:
+    tokenize = Tokenizing(runner, turns, lambda: backlog)
+    hold.set()
+    requests = []
+    for text in ("one", "two", "three"):
+        requests.append(asyncio.create_task(tokenize(texts(text), truncate=True)))
+        await asyncio.sleep(GATHERING / 5)
+    await asyncio.gather(*requests)
+    assert [len(call) for call in runner.calls] == calls
 
 
 async def test_a_bad_input_fails_its_own_request_alone(
