@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from app.errors import Outcome
+from app.floods import FirstOfEachSecond
 from app.observer import BatchRecord, HttpRecord, RequestRecord, Stages
 
 # Memory: 2.3 MB of ordinary requests; 51 MB if each rode in as many and as full batches as are kept, none of
@@ -106,8 +107,7 @@ class Ring:
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._number = 0
-        self._second = 0
-        self._overloaded = 0
+        self._overloaded = FirstOfEachSecond(OVERLOADED)
         self._latest: deque[Exchange] = deque(maxlen=LATEST)
         self._failed: deque[Exchange] = deque(maxlen=FAILED)
         self._refused: deque[Exchange] = deque(maxlen=FAILED)
@@ -129,7 +129,7 @@ class Ring:
 
     def http_finished(self, record: HttpRecord) -> None:
         """Keep a copy wherever it belongs, of refusals for overload (429) the first of each second."""
-        if record.status == 429 and self._one_of_many(record.finished):
+        if record.status == 429 and not self._overloaded.lets_pass(record.finished):
             return
         self._number += 1
         exchange = Exchange(
@@ -153,12 +153,6 @@ class Ring:
             self._rank(exchange)
             if inferred.outcome != "ok" and inferred.stages.queued is not None:
                 self._given_up.append(exchange)
-
-    def _one_of_many(self, finished: float) -> bool:
-        if int(finished) != self._second:
-            self._second, self._overloaded = int(finished), 0
-        self._overloaded += 1
-        return self._overloaded > OVERLOADED
 
     def _inferred(self, record: RequestRecord) -> Inferred:
         stages = record.stages

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 
 class Answer(NamedTuple):
-    """A whole one."""
+    """A response whose body is known."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -31,7 +31,8 @@ class Cycle(RequestResponseCycle):
             return
         start, self._start = self._start, None
         if start is not None:
-            if not message.get("more_body") and not self.disconnected and not self.flow.write_paused:
+            whole = message["type"] == "http.response.body" and not message.get("more_body")
+            if whole and not self.disconnected and not self.flow.write_paused:
                 self.answer(Answer(start["status"], start["headers"], message.get("body", b"")))
                 return
             await super().send(start)

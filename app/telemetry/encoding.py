@@ -95,7 +95,7 @@ def encode_kin(context: SpanContext, parent: SpanContext | None) -> bytes:
 def encode_head(name: str, kind: SpanKind, status: StatusCode) -> bytes:
     """What spans say that differ in their ids, times and attributes only."""
     # OTLP's kinds are the API's, but for a 0 that says nothing
-    span = Span(name=name, kind=kind.value + 1, status=Status(code=status.value))  # type: ignore[arg-type]
+    span = Span(name=name, kind=kind.value + 1, status=Status(code=status.value))  # type: ignore[arg-type]  # stubs want the enum's own values
     return bytes(span.SerializeToString())
 
 

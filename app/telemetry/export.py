@@ -64,7 +64,7 @@ class ExportQueue:
 
     def flush(self) -> None:
         """Send what waits, as long as that may take, and take no more."""
-        self._processor.shutdown()  # type: ignore[no-untyped-call]
+        self._processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK's method has no types
 
     def abandon(self) -> int:
         """Send no more, and return how many spans are lost by that."""

@@ -6,7 +6,7 @@ to put a thousand into their buckets as little.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from opentelemetry.trace import format_trace_id
@@ -23,7 +23,8 @@ class Series:
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = np.array(bounds)
-        self._names = [str(floatToGoString(bound)) for bound in (*bounds, INF)]  # type: ignore[no-untyped-call]
+        go_string: Callable[[float], str] = floatToGoString
+        self._names = [go_string(bound) for bound in (*bounds, INF)]
         self._counts = np.zeros(len(self._names), np.int64)
         self._sum = 0.0
         self._exemplars: dict[int, Exemplar] = {}

@@ -16,6 +16,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from app.floods import FirstOfEachSecond
 from app.observer import STAGES, BatchRecord, HttpRecord, RequestRecord
 
 
@@ -119,9 +120,7 @@ class LogObserver:
         self._log = structlog.get_logger()
         self._sample_ratio = sample_ratio
         self._slow = slow
-        self._refusals = refusals
-        self._second = 0
-        self._refused = 0
+        self._refusals = FirstOfEachSecond(refusals)
         self._left_out = 0
 
     def http_finished(self, record: HttpRecord) -> None:
@@ -149,10 +148,7 @@ class LogObserver:
 
     def _leaves_out(self, record: HttpRecord) -> bool:
         if record.status == HTTPStatus.TOO_MANY_REQUESTS:
-            if int(record.finished) != self._second:
-                self._second, self._refused = int(record.finished), 0
-            self._refused += 1
-            return self._refused > self._refusals
+            return not self._refusals.lets_pass(record.finished)
         if self._sample_ratio >= 1 or record.status >= 400 or record.finished - record.started >= self._slow:
             return False
         return random.random() >= self._sample_ratio  # noqa: S311 - nobody gains by guessing it

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
-from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
+from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]  # protobuf ships no types
 from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
@@ -47,12 +47,13 @@ def _otlp_exporter() -> SpanExporter:
     if protocol == "http/protobuf":
         from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
 
-        http.encode_spans = _Encoded  # type: ignore[attr-defined, assignment]
+        # The module's own name for the library's encoder, which takes other spans.
+        http.encode_spans = _Encoded  # type: ignore[attr-defined, assignment]  # see above
         return http.OTLPSpanExporter()
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
 
-        grpc.encode_spans = _message  # type: ignore[attr-defined, assignment]
+        grpc.encode_spans = _message  # type: ignore[attr-defined, assignment]  # as over HTTP
         return grpc.OTLPSpanExporter()
     raise SettingsInvalid(
         f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r}: there is no such protocol: http/protobuf or grpc."

@@ -30,6 +30,15 @@ def test_requests_are_counted_by_the_second_and_by_status(rates: Rates, tell: Te
     assert counts["requests"].sum() == 8
 
 
+def test_refusals_for_overload_are_no_part_of_how_long_requests_take(rates: Rates, tell: Teller) -> None:
+    tell.answered("well", seconds=1.0)
+    for _ in range(100):
+        tell.answered("refused", seconds=0.001, status=429)
+    total = rates.quantiles(NOW)[-1]
+    assert (total.stage, total.count) == ("total", 1)
+    assert total.p50 == pytest.approx(1.0, rel=0.025)
+
+
 @pytest.mark.parametrize("pause", [1, 59, SECONDS - 1, SECONDS, 10 * SECONDS])
 def test_what_is_older_than_five_minutes_counts_no_more(rates: Rates, tell: Teller, pause: int) -> None:
     tell.answered("old", NOW)

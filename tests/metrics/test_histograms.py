@@ -19,7 +19,7 @@ GIVEN = "h_seconds", "What it measures.", ["one", "two"]
 @pytest.fixture
 def registries() -> tuple[CollectorRegistry, CollectorRegistry]:
     """Theirs and ours, with the same observations: more than are kept, and some on a bucket's bound."""
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's has no types
     theirs, ours = CollectorRegistry(), CollectorRegistry()
     stock = prometheus_client.Histogram(*GIVEN, buckets=BOUNDS, registry=theirs)
     own = Histogram(*GIVEN, BOUNDS)

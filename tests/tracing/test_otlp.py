@@ -85,7 +85,7 @@ def encoded(spans: list[ReadableSpan]) -> list[EncodedSpan]:
         origins.setdefault(span.instrumentation_scope, origin)
     return [
         EncodedSpan(
-            origins[span.instrumentation_scope],  # type: ignore[index]
+            origins[span.instrumentation_scope],  # type: ignore[index]  # never None: asserted above
             encode_span(
                 encode_kin(span.context, span.parent),
                 span.context.span_id,
@@ -126,7 +126,7 @@ def test_the_exporters_use_it(
     assert exporter
     ours = Mock(wraps=encode_request)
     monkeypatch.setattr(otlp, "encode_request", ours)
-    exporter.export(encoded(spans))  # type: ignore[arg-type]
+    exporter.export(encoded(spans))  # type: ignore[arg-type]  # what ours are given
     exporter.shutdown()
     assert ours.call_count == 1
     assert collector.requests == [encode_by_library(spans)]
@@ -138,7 +138,7 @@ def test_the_console_gets_a_line_of_json_for_each(
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
     exporter = otlp.exporter_from_environment()
     assert exporter
-    exporter.export(encoded(spans))  # type: ignore[arg-type]
+    exporter.export(encoded(spans))  # type: ignore[arg-type]  # what ours are given
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["spanId"] for line in lines] == [f"{span.context.span_id:016x}" for span in spans]
     with_links = [line for line in lines if "links" in line]
