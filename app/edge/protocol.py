@@ -6,7 +6,6 @@ reply, and after it the connection is closed. It is logged, with nothing in it t
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from http import HTTPStatus
@@ -23,6 +22,7 @@ from uvicorn.server import ServerState
 from app.edge.cycle import Answer, Cycle
 from app.edge.disconnect import EXTENSION, Client
 from app.edge.limits import EdgeLimits
+from app.edge.patience import Patience, Waiting
 from app.edge.replies import INVALID_TARGET, NO_TUNNEL, LimitReplies, Refusal, Refused, malformed
 
 logger = logging.getLogger(__name__)
@@ -52,11 +52,7 @@ def edge_protocol(limits: EdgeLimits, shed: Shed | None = None) -> type[asyncio.
 
 
 class EdgeProtocol(HttpToolsProtocol):
-    """One connection.
-
-    A single timer serves all timeouts. Requests don't move it: when it is due it looks at what the connection
-    waits for, and since when (`_since`). It is set anew only by what an ordinary request never does.
-    """
+    """One connection."""
 
     limits: ClassVar[EdgeLimits]
     replies: ClassVar[LimitReplies]
@@ -77,9 +73,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._starting: RequestResponseCycle | None = None
         """Its head is complete, and it is the next to run."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0  # when the timer is
-        self._since = 0.0
+        self._patience = Patience(self.loop, self._waiting)
         self._refusal: Refusal | None = None
         self._refused = False  # the refusal has been sent
         self._chunk_bytes = 0
@@ -94,14 +88,13 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Take a new connection, if need be in place of an idle one."""
         super().connection_made(transport)
-        self._wait(self.limits.header_timeout)
+        self._patience.wait(self.limits.header_timeout)
         if len(self.connections) > self.limits.max_connections:
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the application that its client has gone."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._patience.end()
         self._client.leave()
         if self._running is not None and not self._running.response_complete:
             # uvicorn tells only the last request of a pipeline, and this one would write to a closed socket.
@@ -112,7 +105,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Give the client time to read."""
         super().pause_writing()
-        self._wait(self.limits.write_timeout)
+        self._patience.wait(self.limits.write_timeout)
 
     # What arrives. Where possible these do the work of uvicorn's methods instead of calling them, since they
     # run with every request.
@@ -214,7 +207,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on to the next request, or to the refusal that waited for this answer."""
         self.server_state.total_requests += 1
-        self._since = self.loop.time()
+        self._patience.begin()
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -223,7 +216,7 @@ class EdgeProtocol(HttpToolsProtocol):
         elif self._refusal is not None:
             self._send(self._refusal)
         elif self.cycle.more_body:
-            self._wait(self.limits.linger)
+            self._patience.wait(self.limits.linger)
 
     def _run(self, cycle: RequestResponseCycle) -> None:
         self._running = cycle
@@ -279,7 +272,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self._head_open = True
             self._head_bytes = 0
             if self._latest is not None:
-                self._wait(self.limits.header_timeout)
+                self._patience.wait(self.limits.header_timeout)
         if len(self.url) > self.limits.max_target_bytes:
             self._refuse(self.replies.target_too_long)
         elif self._head_too_large():
@@ -290,7 +283,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self._body_new = False
             self._framing_bytes = 0
             self._client.late = False
-            self._wait(self.limits.body_timeout)
+            self._patience.wait(self.limits.body_timeout)
         elif self._content_seen:
             self._framing_bytes = 0
         else:
@@ -304,7 +297,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self._client.late = True
         self.cycle.message_event.set()  # `receive` returns what there is
-        self._set_timer(self.limits.linger)
+        self._patience.look_in(self.limits.linger)
 
     def _head_too_large(self) -> bool:
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -321,34 +314,12 @@ class EdgeProtocol(HttpToolsProtocol):
     def idle_since(self) -> float | None:
         """When the connection was last of use (by the loop's clock), or None while it is."""
         answered = self._latest is not None and not self._in_flight and not self._head_open
-        return self._since if (answered or self._refused) and not self.transport.is_closing() else None
+        return (
+            self._patience.since if (answered or self._refused) and not self.transport.is_closing() else None
+        )
 
-    def _wait(self, seconds: float) -> None:
-        """From now on the connection waits for something new, and may do so for `seconds`."""
-        self._since = self.loop.time()
-        if self._since + seconds < self._due or self._timer is None:
-            self._set_timer(seconds)
-
-    def _set_timer(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due = self.loop.time() + seconds
-        self._timer = self.loop.call_later(seconds, self._check)
-
-    def _check(self) -> None:
-        """Act on what the connection has waited for too long, or look again when it will have."""
-        self._timer = None
-        patience, act = self._waiting()
-        left = self._since + patience - self.loop.time()
-        if act is None:
-            self._set_timer(patience)
-        elif left > 0:
-            self._set_timer(left)
-        else:
-            act()
-
-    def _waiting(self) -> tuple[float, Callable[[], None] | None]:
-        """How long the present wait may be, and what then; None while the application has the turn."""
+    def _waiting(self) -> Waiting:
+        # Nothing is to be done while the application has the turn.
         limits = self.limits
         cycle = self._latest
         if self.transport.is_closing() or self.flow.write_paused:
@@ -390,11 +361,11 @@ class EdgeProtocol(HttpToolsProtocol):
         if refusal.status is HTTPStatus.REQUEST_TIMEOUT:
             self._close()  # nothing is on its way that a reset could meet
         else:
-            self._wait(self.limits.linger)
+            self._patience.wait(self.limits.linger)
 
     def _close(self) -> None:
         self.transport.close()
-        self._wait(self.limits.write_timeout)  # what is already written may still be taken
+        self._patience.wait(self.limits.write_timeout)  # what is already written may still be taken
 
 
 def _explain(error: httptools.HttpParserError) -> Refusal:
