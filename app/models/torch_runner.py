@@ -1,6 +1,7 @@
 """The model runner on torch: stock Transformers models, with the fastest forward pass that fits them."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +27,10 @@ ALONE = 32
 """Tokens of the text by which the threads for a batch that is alone are chosen."""
 
 BATCH_TOKENS = (256, 512, 1024)
-"""Sizes of a batch that are tried on the CPU."""
+"""Sizes of a batch that are tried on the CPU, until one gains nothing over the one before."""
 
 NEARLY = 1.1
-"""What is this much slower than the fastest is as good, if it is a smaller batch or takes fewer threads."""
+"""What is this much slower is as good, if it is a smaller batch or takes fewer threads."""
 
 
 class TorchRunner:
@@ -145,22 +146,30 @@ class TorchRunner:
             self._sample(8, 32)
             self._sample(self._max_batch_tokens // self._info.max_tokens, self._info.max_tokens)
             return
-        sizes = [size for size in BATCH_TOKENS if size <= self._max_batch_tokens]
-        seconds = {size: self._sample(size // 32, 32) / size for size in sizes}
-        self._batch_tokens = _smallest_of_the_fast(seconds) or self._max_batch_tokens
+        self._batch_tokens = self._choose_batch_tokens()
         # On a thread that ends, and its helpers with it: libgomp counts them, and where there are more than
         # CPUs none of them spins.
         with ThreadPoolExecutor(1) as thread:
             self._threads_alone = thread.submit(self._choose_threads_alone).result()
 
+    def _choose_batch_tokens(self) -> int:
+        chosen, fastest = self._max_batch_tokens, math.inf
+        for size in (size for size in BATCH_TOKENS if size <= self._max_batch_tokens):
+            seconds_per_token = self._sample(size // 32, 32) / size
+            if NEARLY * seconds_per_token > fastest:
+                break
+            chosen, fastest = size, seconds_per_token
+        return chosen
+
     def _choose_threads_alone(self) -> int:
         seconds: dict[int, float] = {}
-        choices = [self._threads * 2**n for n in range(self.concurrency.bit_length())]
+        choices = [self._threads << n for n in range(self.concurrency.bit_length())]
         for threads in choices * 3:  # in turn, since others use the cores, too
             self._threads_alone = threads
             taken = self._sample(1, ALONE, alone=True)
             seconds[threads] = min(taken, seconds.get(threads, taken))
-        return _smallest_of_the_fast(seconds) or self._threads
+        fastest = min(seconds.values())
+        return next(threads for threads in choices if seconds[threads] <= NEARLY * fastest)
 
     def _sample(self, inputs: int, tokens: int, *, alone: bool = False) -> float:
         """Compute such a batch three times, and return the seconds of the fastest."""
@@ -202,12 +211,6 @@ class TorchRunner:
             failure = _out_of_memory(batch)
         # Not raised above: chained to the cause, it would keep the frames and their tensors in memory
         raise failure
-
-
-def _smallest_of_the_fast(seconds: dict[int, float]) -> int | None:
-    """The first key whose seconds are nearly those of the fastest; None if there is none."""
-    fastest = min(seconds.values(), default=0)
-    return next((key for key, taken in seconds.items() if taken <= NEARLY * fastest), None)
 
 
 def _out_of_memory(batch: Sequence[TokenizedInput]) -> OutOfMemory:
