@@ -7,9 +7,6 @@ worker takes at once what waits. If a worker dies or hangs, every job fails and 
 import asyncio
 import itertools
 import math
-import os
-import sys
-import threading
 import time
 from bisect import bisect_left, insort
 from collections import Counter
@@ -27,20 +24,12 @@ from app.isolation import run_isolated
 from app.jobs import Job, Place
 from app.models.runner import ModelRunner, Row, TokenizedInput
 from app.observer import BatchMember, BatchRecord, Observer, RequestRecord
+from app.priorities import step_back
 
 _turn = attrgetter("turn")
 
 QUIET = 2
 """Batches that must have been alone, one after another, for the next to be given all cores."""
-
-NICENESS = 5
-"""By how much the workers step back for the event loop and the tokenizer, which are few and feed them."""
-
-
-def _step_back() -> None:
-    """On Linux priority is the thread's own; elsewhere it would be the whole process's."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +72,7 @@ class Batcher:
         self._executing: dict[int, tuple[float, list[Place]]] = {}
         self._work_waits = asyncio.Event()
         self._threads = [
-            ThreadPoolExecutor(1, f"worker-{worker}", initializer=_step_back)
-            for worker in range(self.workers)
+            ThreadPoolExecutor(1, f"worker-{worker}", initializer=step_back) for worker in range(self.workers)
         ]
         self._in_a_row_alone = 0
         self._batch_ids = itertools.count(1)
