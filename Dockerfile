@@ -17,11 +17,21 @@ ARG PYTHON
 # The base is an argument, and which versions there are is its distribution's affair.
 # hadolint ignore=DL3008
 RUN set -eu; \
-    if ! command -v "$PYTHON" >/dev/null; then \
+    # Small bases have neither a Python nor groupadd.
+    command -v "$PYTHON" >/dev/null || set -- "$PYTHON"; \
+    command -v groupadd >/dev/null || set -- "$@" passwd; \
+    if [ $# -gt 0 ]; then \
         apt-get update -qq; \
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$PYTHON"; \
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; \
         apt-get clean; \
         rm -rf /var/lib/apt/lists/* /var/log/*; \
+    fi; \
+    # Libraries rely on what a version's release has, and its candidates may lack.
+    if ! "$PYTHON" -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) or v.releaselevel != "final")'; then \
+        echo "The base's $PYTHON is $("$PYTHON" --version 2>&1). Vitrine needs a final release of Python 3.11 or" \
+            "newer: name a base that has one in BASE (Debian 12, Ubuntu 24.04, or newer), or another Python of" \
+            "this base in BASE_PYTHON (without make: --build-arg PYTHON=)." >&2; \
+        exit 1; \
     fi; \
     # Some bases come without bytecode, and a read-only root cannot keep what the first start makes.
     "$PYTHON" -m compileall -q -j 0 -x '/(test|idlelib|lib2to3|dist-packages|site-packages)/' \

@@ -26,10 +26,15 @@ if ! podman image exists $base; then
     for file in /etc/apt/sources.list /etc/apt/sources.list.d/{debian,ubuntu}.sources; do
         [ ! -s "$file" ] || sources+=("$file")
     done
+    # Sources may leave their mirrors to a file, as those of GitHub's runners do. The base needs it too.
+    options=()
+    while read -r file; do
+        options+=(--setup-hook="copy-in $file ${file%/*}")
+    done < <(cat "${sources[@]}" </dev/null | grep -o 'mirror+file:/[^ ]*' | cut -d: -f2 | sort -u)
     # shellcheck source=/dev/null
     codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
     apt-config dump Acquire --format '%F "%v";%n' >"$folder/apt.conf"
-    mmdebstrap --quiet --variant=apt --aptopt="$folder/apt.conf" "$codename" - "${sources[@]}" |
+    mmdebstrap --quiet --variant=apt --aptopt="$folder/apt.conf" "${options[@]}" "$codename" - "${sources[@]}" |
         podman import --quiet --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
             - $base >/dev/null
 fi

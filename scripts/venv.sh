@@ -7,8 +7,10 @@ folder=$1
 shift
 python=${PYTHON:-python3}
 
-if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-    echo "Vitrine needs Python 3.11 or newer, and '$python' is not one. Name one: make PYTHON=python3.12 ..." >&2
+# Ubuntu 22.04's python3.11 is a release candidate, and lacks what torch needs.
+if ! "$python" -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) or v.releaselevel != "final")'; then
+    echo "Vitrine needs a final release of Python 3.11 or newer, and '$python' is not one" \
+        "($("$python" --version 2>/dev/null || echo "it does not run")). Name one: make PYTHON=python3.12 ..." >&2
     exit 1
 fi
 

@@ -101,3 +101,13 @@ def test_every_page_can_be_found() -> None:
         }
         new = {link for link in links if link.suffix == ".md" and link.exists()} - found
     assert found >= {page for page in PAGES if page.parent != ROOT}
+
+
+def test_the_decisions_are_listed_by_their_titles() -> None:
+    """In docs/architecture.md, each with its number."""
+    section = (ROOT / "docs/architecture.md").read_text().split("## Decisions\n")[1].split("\n## ")[0]
+    listed = re.findall(r"^(\d+)\. \[(.+)\]\((\S+)\)$", section, re.MULTILINE)
+    records = sorted((ROOT / "docs/adr").glob("*.md"))
+    assert [(f"# {number}. {title}", path) for number, title, path in listed] == [
+        (record.read_text().partition("\n")[0], f"adr/{record.name}") for record in records
+    ]

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from tests.live.conftest import Server
 
 FOLDER = ROOT / "build" / "image"
 """What `scripts/test-base.sh` leaves."""
-IMAGE = "localhost/vitrine-test"
+IMAGE = f"localhost/vitrine-test-{sha256(bytes(ROOT)).hexdigest()[:12]}"
+"""One for each checkout, since those of one machine may be tested at the same time."""
 
 
 def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -58,6 +58,13 @@ class Pod:
             return self.ports.get(name_or_number)
         return name_or_number if name_or_number in self.ports.values() else None
 
+    def listens(self, number: int, protocol: str) -> bool:
+        return any(
+            (port["containerPort"], port.get("protocol", "TCP")) == (number, protocol)
+            for container in self.containers
+            for port in container.get("ports", [])
+        )
+
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 

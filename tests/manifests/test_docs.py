@@ -9,7 +9,7 @@ import yaml
 
 from tests.manifests.kustomize import COMPONENTS, ROOT, build, kustomize
 from tests.manifests.objects import called, of_kind, pod, pods
-from tests.manifests.policies.network import ANYWHERE, OTHERS, flows
+from tests.manifests.policies.network import ANYWHERE, OTHERS, Flow, flows
 from tests.manifests.policies.wiring import TO_BE_MADE
 
 PAGE = (ROOT / "docs/deployment.md").read_text()
@@ -33,13 +33,12 @@ def _rows(heading: str) -> list[list[str]]:
 def test_the_flows_are_those_of_the_policies() -> None:
     names = {name.partition("/")[2]: name for name in OTHERS} | {"anything": ANYWHERE}
     names |= {pod.name: str(pod) for pod in pods(build("."))}
-    documented = [
-        (names[source], names[destination], int(port))
-        for source, destination, ports, _ in _rows("Who may speak to whom")
-        for port in ports.split(", ")
-    ]
-    allowed = [(flow.source, flow.destination, flow.port) for flow in flows(build("."))]
-    assert sorted(documented) == sorted(allowed)
+    documented = []
+    for source, destination, ports, _ in _rows("Who may speak to whom"):
+        for port in ports.split(", "):
+            number, _, protocol = port.partition(" ")
+            documented.append(Flow(names[source], names[destination], int(number), protocol or "TCP"))
+    assert sorted(documented) == sorted(flows(build(".")))
 
 
 def test_the_ports_are_those_of_the_pods() -> None:

@@ -103,6 +103,11 @@ FAULTS = [
         *(wiring.references, "Deployment/grafana", f"{CONTAINER}.volumeMounts.config.subPath"),
         *("custom.ini", "has no ['custom.ini']"),
     ),
+    # Of a volume that is mounted once more
+    Fault(
+        *(wiring.references, "Deployment/grafana", f"{CONTAINER}.volumeMounts.config"),
+        *({"name": "datasources", "mountPath": "/a", "subPath": "a.yaml"}, "has no ['a.yaml']"),
+    ),
     Fault(wiring.references, PROMETHEUS, f"{CONTAINER}.volumeMounts.0.name", "conf", "volume conf"),
     Fault(
         *(wiring.references, "StatefulSet/alertmanager", f"{TEMPLATE}.volumes.receivers.secret.optional"),
@@ -185,6 +190,15 @@ FAULTS = [
     Fault(network.sent, POLICY, "spec.ingress.1.ports.0.port", 8000, "which may not receive it"),
     Fault(network.sent, POLICY, "spec.egress.0.ports.0.port", 4317, "has no port 4317"),
     Fault(network.sent, POLICY, "spec.egress.0.to", [], "may speak to anything at 4318"),
+    Fault(network.sent, POLICY, "spec.egress.0.ports.0.protocol", "UDP", "has no port 4318/UDP"),
+    Fault(
+        *(network.sent, "NetworkPolicy/grafana", "spec.egress.0.ports.0.protocol", "UDP"),
+        "9090/UDP, which may not receive it",
+    ),
+    Fault(
+        *(network.sent, "NetworkPolicy/kube-state-metrics", "spec.egress.0.ports.0.protocol", "UDP"),
+        "may speak to anything at 443/UDP",
+    ),
     Fault(
         network.sent, "NetworkPolicy/grafana", "spec.egress.2.ports.0.port", 8888, "which may not receive it"
     ),
@@ -192,6 +206,8 @@ FAULTS = [
         network.received, "NetworkPolicy/prometheus", "spec.egress.0.ports.0.port", 8000, "may not send it"
     ),
     Fault(network.received, POLICY, "spec.ingress.1.from", [], "anything may speak to vitrine/vitrine:9000"),
+    Fault(network.received, POLICY, "spec.ingress.0.ports.0.protocol", "UDP", "vitrine/vitrine:8000/UDP"),
+    Fault(network.received, POLICY, "spec.ingress.1.ports.0.protocol", "UDP", "which may not send it"),
     Fault(
         network.received, "NetworkPolicy/kube-state-metrics", "spec.ingress.0.ports.0.port", 80, "no port 80"
     ),
@@ -209,6 +225,8 @@ FAULTS = [
     Fault(network.addresses, "Service/jaeger", "spec.ports.0.port", 4317, "where no Service is"),
     Fault(network.addresses, "Service/alertmanager", "metadata.name", "alerts", "where no Service is"),
     Fault(network.addresses, "NetworkPolicy/dns", "spec.egress", [], "may not look"),
+    Fault(network.addresses, "NetworkPolicy/dns", "spec.egress.0.ports.0.protocol", "TCP", "may not look"),
+    Fault(network.addresses, POLICY, "spec.egress.0.ports.0.protocol", "UDP", "may not go to"),
     Fault(network.addresses, "NetworkPolicy/grafana", "spec.egress.0.ports.0.port", 80, "may not go to"),
     Fault(
         network.addresses,

@@ -7,7 +7,11 @@ Alertmanager 0.25 takes a receiver's address from no file, so that it stands in 
 
 import json
 import re
+import time
+import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -89,23 +93,37 @@ def test_promtool_and_amtool_accept_what_the_pods_mount(objects: Objects, tmp_pa
     assert "6 receivers" in told
 
 
-def test_they_start_and_the_heartbeat_reaches_its_receiver(objects: Objects, tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Running:
+    """Both programs, and what their receivers are told."""
+
+    ports: Ports
+    told: Queue[Notification]
+
+
+@pytest.fixture(scope="module")
+def running(objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     ports = Ports.free()
+    folder = tmp_path_factory.mktemp("programs")
     told: Queue[Notification] = Queue()
-    prometheus = [program("prometheus"), *_prometheus(objects, tmp_path, ports)]
+    prometheus = [program("prometheus"), *_prometheus(objects, folder, ports)]
     alertmanager = [
         program("prometheus-alertmanager", "alertmanager"),
-        *_alertmanager(objects, tmp_path, ports),
+        *_alertmanager(objects, folder, ports),
     ]
     with (
         Receiver(ports.receiver, told.put),
-        Child(alertmanager, tmp_path / "alertmanager.log"),
-        Child(prometheus, tmp_path / "prometheus.log"),
+        Child(alertmanager, folder / "alertmanager.log"),
+        Child(prometheus, folder / "prometheus.log"),
     ):
-        notification = told.get(timeout=60)
-        rules = _get(ports.prometheus, "rules")["groups"]
-        targets = _get(ports.prometheus, "targets")["activeTargets"]
-        flags = _get(ports.prometheus, "status/flags")
+        yield Running(ports, told)
+
+
+def test_they_start_and_the_heartbeat_reaches_its_receiver(running: Running) -> None:
+    notification = running.told.get(timeout=60)
+    rules = _get(running.ports.prometheus, "rules")["groups"]
+    targets = _get(running.ports.prometheus, "targets")["activeTargets"]
+    flags = _get(running.ports.prometheus, "status/flags")
 
     assert (notification.receiver, notification.labels["alertname"]) == ("heartbeat", "Watchdog")
     loaded = [rule for group in rules for rule in group["rules"]]
@@ -116,6 +134,45 @@ def test_they_start_and_the_heartbeat_reaches_its_receiver(objects: Objects, tmp
         ("alertmanager", "alertmanager-0"),
     }
     assert flags["enable-feature"] == "exemplar-storage"
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager"])
+def test_their_probes_are_answered(name: str, running: Running) -> None:
+    objects = build(".")
+    assert _unanswered(objects, name, running) == []
+    (container,) = pod(objects, name).containers
+    container["livenessProbe"]["httpGet"]["path"] = "/nope"
+    assert _unanswered(objects, name, running) == ["livenessProbe: /nope gives 404"]
+
+
+def _unanswered(objects: Objects, name: str, running: Running) -> list[str]:
+    """What is wrong with the pod's probes, each given 30 s for the program to start."""
+    (container,) = pod(objects, name).containers
+    probes = {kind: container[kind]["httpGet"] for kind in container if kind.endswith("Probe")}
+    assert probes.keys() >= {"readinessProbe", "livenessProbe"}
+    wrong = []
+    for kind, asked in probes.items():
+        assert asked["port"] == "http"
+        status = _status(getattr(running.ports, name), asked["path"])
+        if status != 200:
+            wrong.append(f"{kind}: {asked['path']} gives {status}")
+    return wrong
+
+
+def _status(port: int, path: str) -> int:
+    """The answer's, once the program is past its start."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as reply:
+                return int(reply.status)
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > deadline:
+                return error.code
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def _get(port: int, what: str) -> Any:

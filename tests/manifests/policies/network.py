@@ -21,9 +21,9 @@ OPEN_EGRESS = {
     "monitoring/prometheus-adapter": API_SERVER,
     "monitoring/alertmanager": frozenset({443}),
 }
-"""Ports at which pods may speak to whatever is no pod: the API server, kubelets, receivers."""
+"""TCP ports at which pods may speak to whatever is no pod: the API server, kubelets, receivers."""
 OPEN_INGRESS = {"vitrine/vitrine": frozenset({8000}), "monitoring/prometheus-adapter": frozenset({6443})}
-"""Ports that whatever is no pod may speak to: clients, and the API server."""
+"""TCP ports that whatever is no pod may speak to: clients, and the API server."""
 ADDRESS = re.compile(r"\b([a-z][a-z-]*)\.([a-z][a-z-]*)\.svc:(\d+)")
 
 
@@ -34,6 +34,16 @@ class Flow:
     source: str
     destination: str
     port: int
+    protocol: str = "TCP"
+    """Kubernetes' default, too."""
+
+    @property
+    def at(self) -> str:
+        """The port, as Services write it."""
+        return f"{self.port}/{self.protocol}"
+
+    def within(self, tcp_ports: frozenset[int]) -> bool:
+        return self.protocol == "TCP" and self.port in tcp_ports
 
 
 def closed(objects: Objects) -> Iterator[str]:
@@ -51,16 +61,16 @@ def closed(objects: Objects) -> Iterator[str]:
 def sent(objects: Objects) -> Iterator[str]:
     """What one pod may send, another may receive, at a port that it has; elsewhere only what must be."""
     receiving = _allowed(objects, "ingress")
-    open_to_all = {(flow.destination, flow.port) for flow in receiving if flow.source == ANYWHERE}
+    open_to_all = {(flow.destination, flow.at) for flow in receiving if flow.source == ANYWHERE}
     for flow in sorted(_allowed(objects, "egress")):
         yield from _has_port(flow, objects)
         if flow.destination == ANYWHERE:
-            if flow.port not in OPEN_EGRESS.get(flow.source, frozenset()):
-                yield f"{flow.source} may speak to anything at {flow.port}"
+            if not flow.within(OPEN_EGRESS.get(flow.source, frozenset())):
+                yield f"{flow.source} may speak to anything at {flow.at}"
         elif flow.destination not in OTHERS and not (
-            flow in receiving or (flow.destination, flow.port) in open_to_all
+            flow in receiving or (flow.destination, flow.at) in open_to_all
         ):
-            yield f"{flow.source} may send to {flow.destination}:{flow.port}, which may not receive it"
+            yield f"{flow.source} may send to {flow.destination}:{flow.at}, which may not receive it"
 
 
 def received(objects: Objects) -> Iterator[str]:
@@ -69,10 +79,10 @@ def received(objects: Objects) -> Iterator[str]:
     for flow in sorted(_allowed(objects, "ingress")):
         yield from _has_port(flow, objects)
         if flow.source == ANYWHERE:
-            if flow.port not in OPEN_INGRESS.get(flow.destination, frozenset()):
-                yield f"anything may speak to {flow.destination}:{flow.port}"
+            if not flow.within(OPEN_INGRESS.get(flow.destination, frozenset())):
+                yield f"anything may speak to {flow.destination}:{flow.at}"
         elif flow.source not in OTHERS and flow not in sending:
-            yield f"{flow.destination}:{flow.port} may receive from {flow.source}, which may not send it"
+            yield f"{flow.destination}:{flow.at} may receive from {flow.source}, which may not send it"
 
 
 def tokens(objects: Objects) -> Iterator[str]:
@@ -97,7 +107,7 @@ def addresses(objects: Objects) -> Iterator[str]:
     for pod in pods(objects):
         for name, namespace, port in sorted(set(ADDRESS.findall(_told(pod, objects)))):
             address = f"{name}.{namespace}.svc:{port}"
-            if not any(flow.source == str(pod) and flow.destination == DNS for flow in sending):
+            if not {Flow(str(pod), DNS, 53, protocol) for protocol in ("UDP", "TCP")} <= sending:
                 yield f"{pod} may not look {address} up"
             reached = _behind(objects, name, namespace, int(port))
             if not reached:
@@ -135,7 +145,7 @@ def _allowed(objects: Objects, way: str) -> set[Flow]:
                 for other in others or [ANYWHERE]:
                     for port in rule["ports"]:
                         ends = (str(pod), other) if way == "egress" else (other, str(pod))
-                        found.add(Flow(*ends, port["port"]))
+                        found.add(Flow(*ends, port["port"], port.get("protocol", "TCP")))
     return found
 
 
@@ -157,8 +167,8 @@ def _labels_of(namespace: str) -> dict[str, str]:
 
 def _has_port(flow: Flow, objects: Objects) -> Iterator[str]:
     for pod in pods(objects):
-        if str(pod) == flow.destination and pod.port(flow.port) is None:
-            yield f"{pod} has no port {flow.port}, which {flow.source} may speak to"
+        if str(pod) == flow.destination and not pod.listens(flow.port, flow.protocol):
+            yield f"{pod} has no port {flow.at}, which {flow.source} may speak to"
 
 
 def _told(pod: Pod, objects: Objects) -> str:

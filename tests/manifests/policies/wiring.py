@@ -82,10 +82,8 @@ def references(objects: Objects) -> Iterator[str]:
 def _volumes(pod: Pod, objects: Objects) -> Iterator[str]:
     volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
     claims = {claim["metadata"]["name"] for claim in pod.owner["spec"].get("volumeClaimTemplates", [])}
-    mounted = {
-        mount["name"]: mount for container in pod.containers for mount in container.get("volumeMounts", [])
-    }
-    for name in mounted.keys() ^ (volumes.keys() | claims):
+    mounts = [mount for container in pod.containers for mount in container.get("volumeMounts", [])]
+    for name in {mount["name"] for mount in mounts} ^ (volumes.keys() | claims):
         yield f"volume {name} is only mounted or only there"
     for name, volume in volumes.items():
         if source := volume.get("configMap"):
@@ -94,8 +92,7 @@ def _volumes(pod: Pod, objects: Objects) -> Iterator[str]:
                 yield f"there is no ConfigMap {source['name']}"
                 continue
             wanted = {item["key"] for item in source.get("items", [])}
-            if name in mounted and (path := mounted[name].get("subPath")):
-                wanted.add(path)
+            wanted |= {mount["subPath"] for mount in mounts if mount["name"] == name and "subPath" in mount}
             if missing := wanted - keys:
                 yield f"ConfigMap {source['name']} has no {sorted(missing)}"
         if (source := volume.get("secret")) and not source.get("optional"):
