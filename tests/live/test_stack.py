@@ -143,9 +143,6 @@ async def test_an_overload_pages_with_its_runbook_and_resolves(tmp_path: Path) -
             resolved = await until(lambda: page("resolved"), 20)
 
     assert {200, 429} <= set(traffic.statuses)
-    heartbeats = [each.status for _, each in notified if each.receiver == "heartbeat"]
-    assert len(heartbeats) > 10
-    assert set(heartbeats) == {"firing"}
     (runbook,) = {
         notification.annotations["runbook_url"]
         for _, notification in notified
