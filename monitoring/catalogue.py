@@ -34,11 +34,15 @@ def documented() -> dict[str, Labels]:
     return series
 
 
-def _metrics(labels: str, *names: str) -> dict[str, Labels]:
-    return {name: dict.fromkeys(labels.split(), frozenset()) for name in names}
+def _metrics(labels: str, *names: str, **values: str) -> dict[str, Labels]:
+    """Series with these labels; `values` are those that a label can have."""
+    known = {label: frozenset(values.get(label, "").split()) for label in labels.split()}
+    return dict.fromkeys(names, known)
 
 
-# kube-state-metrics 2.20
+TRUTH = "true false unknown"
+
+# kube-state-metrics 2.20. Reasons are the kubelet's; resources are those that a pod of ours may ask for.
 KUBE_STATE = (
     _metrics(
         "horizontalpodautoscaler",
@@ -47,7 +51,12 @@ KUBE_STATE = (
         "kube_horizontalpodautoscaler_status_current_replicas",
         "kube_horizontalpodautoscaler_status_desired_replicas",
     )
-    | _metrics("horizontalpodautoscaler condition status", "kube_horizontalpodautoscaler_status_condition")
+    | _metrics(
+        "horizontalpodautoscaler condition status",
+        "kube_horizontalpodautoscaler_status_condition",
+        condition="AbleToScale ScalingActive ScalingLimited",
+        status=TRUTH,
+    )
     | _metrics(
         "deployment",
         "kube_deployment_spec_replicas",
@@ -56,14 +65,27 @@ KUBE_STATE = (
         "kube_deployment_status_replicas_available",
         "kube_deployment_status_replicas_updated",
     )
-    | _metrics("uid phase", "kube_pod_status_phase")
-    | _metrics("uid condition", "kube_pod_status_ready")
+    | _metrics("uid phase", "kube_pod_status_phase", phase="Pending Running Succeeded Failed Unknown")
+    | _metrics("uid condition", "kube_pod_status_ready", condition=TRUTH)
     | _metrics("uid", "kube_pod_start_time", "kube_pod_container_status_restarts_total")
-    | _metrics("uid reason", "kube_pod_container_status_waiting_reason")
-    | _metrics("uid reason", "kube_pod_container_status_last_terminated_reason")
+    | _metrics(
+        "uid reason",
+        "kube_pod_container_status_waiting_reason",
+        reason="ContainerCreating CrashLoopBackOff CreateContainerConfigError CreateContainerError "
+        "ErrImagePull ImagePullBackOff InvalidImageName PodInitializing",
+    )
+    | _metrics(
+        "uid reason",
+        "kube_pod_container_status_last_terminated_reason",
+        reason="Completed ContainerCannotRun DeadlineExceeded Error OOMKilled StartError",
+    )
     | _metrics("uid", "kube_pod_container_status_last_terminated_exitcode")
     | _metrics(
-        "uid resource unit", "kube_pod_container_resource_limits", "kube_pod_container_resource_requests"
+        "uid resource unit",
+        "kube_pod_container_resource_limits",
+        "kube_pod_container_resource_requests",
+        resource="cpu memory ephemeral_storage nvidia_com_gpu",
+        unit="core byte integer",
     )
 )
 

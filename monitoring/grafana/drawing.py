@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
+from monitoring.grafana.fingerprint import fingerprint, stamp
 from monitoring.grafana.queries import filled_in
 
 Line = tuple[str, list[float], list[float]]
@@ -81,7 +82,8 @@ def draw(dashboard: Path, rows: Sequence[Sequence[str]], window: Window, caption
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=100)
     # A hundred colours are all that there is in it, and a third of the bytes.
-    Image.open(drawn).convert("RGB").quantize(100).save(out, optimize=True)
+    picture = Image.open(drawn).convert("RGB").quantize(100)
+    picture.save(out, "PNG", optimize=True, pnginfo=stamp(fingerprint(dashboard, rows)))
 
 
 def _number(axes: Axes, panel: Mapping[str, Any], window: Window) -> None:

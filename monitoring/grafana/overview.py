@@ -236,8 +236,8 @@ def _causes(slo: Slo, alerts: Mapping[str, Alert]) -> Row:
                 "Saturation",
                 "Predicted time to finish all admitted work, divided by the wait that the objective allows "
                 f"({promql(slo.allowed_wait)}). The autoscaler aims at {float(100 * target):g} %; above 100 "
-                "% answers come late and requests are refused. One instance far above the average: load is "
-                "spread unevenly.",
+                "% answers come late, far above it requests are refused. One instance far above the average: "
+                "load is spread unevenly.",
                 Query(f"avg({series('inference_saturation_ratio', OF_SERVICE)})", "average"),
                 Query(f"max({series('inference_saturation_ratio', OF_SERVICE)})", "busiest instance"),
                 unit=units.PercentUnit,

@@ -9,8 +9,8 @@ import yaml
 
 from monitoring.autoscaling.generate import MANIFESTS, generate
 from monitoring.autoscaling.spec import MANIFEST, Autoscaling, Behavior, quantity, read_spec
-from monitoring.slo import SLO_FILE, load_slo
-from tests.monitoring.rules import run
+from monitoring.slo import load_slo
+from tests.monitoring.rules import run, slo_text
 
 KUBECTL = Path(__file__).parents[2] / ".venv/bin/kubectl"
 HPA = "components/autoscaling-adapter/hpa.yaml"
@@ -43,16 +43,26 @@ def test_what_is_committed_is_what_is_generated(tmp_path: Path) -> None:
     assert read_spec().target == load_slo().saturation.autoscaler_target
 
 
-def test_changed_objectives_change_the_manifests(tmp_path: Path) -> None:
-    text = SLO_FILE.read_text().replace("autoscaler_target: 0.15", "autoscaler_target: 0.8")
-    changed = tmp_path / "slo.yaml"
-    changed.write_text(text.replace("threshold: 250ms", "threshold: 100ms"))
-    manifests = _copy(tmp_path)
+def _changed(folder: Path, old: str, new: str) -> Path:
+    """The manifests when the objectives' file has `new` for `old`."""
+    changed = folder / "slo.yaml"
+    changed.write_text(slo_text(old, new))
+    manifests = _copy(folder)
     generate(load_slo(changed), manifests)
+    return manifests
+
+
+def test_the_target_goes_into_both_autoscalers(tmp_path: Path) -> None:
+    manifests = _changed(tmp_path, "autoscaler_target: 0.15", "autoscaler_target: 0.8")
 
     hpa, scaled_object = (yaml.safe_load((manifests / name).read_text()) for name in (HPA, SCALED_OBJECT))
     assert hpa["spec"]["metrics"][0]["pods"]["target"]["averageValue"] == "800m"
     assert scaled_object["spec"]["triggers"][0]["metadata"]["threshold"] == "0.8"
+
+
+def test_the_latency_objective_goes_to_admission_and_the_traces_that_are_kept(tmp_path: Path) -> None:
+    manifests = _changed(tmp_path, "threshold: 250ms", "threshold: 100ms")
+
     # The wait that saturation is measured by: 80 % of the latency objective's threshold.
     deployment = yaml.safe_load((manifests / DEPLOYMENT).read_text())
     env = {

@@ -17,10 +17,8 @@ def _texts(folder: Path) -> dict[str, str]:
 
 def _changed(folder: Path, old: str = "", new: str = "") -> Path:
     """The dashboards' folder when the objectives' file has `new` for `old`."""
-    text = slo_text()
-    assert old in text
     changed = folder / "slo.yaml"
-    changed.write_text(text.replace(old, new))
+    changed.write_text(slo_text(old, new))
     generate(load_slo(changed), folder / "dashboards")
     return folder / "dashboards"
 
@@ -49,30 +47,32 @@ def test_the_latency_objective_moves_lines_and_words(tmp_path: Path) -> None:
 
 def test_the_availability_objective_moves_its_lines(tmp_path: Path) -> None:
     for percent, line in (("99.9", 0.999), ("99.5", 0.995)):
-        folder = _changed(tmp_path, "percent: 99.9 ", f"percent: {percent} ")
+        folder = _changed(tmp_path, "percent: 99.9\n", f"percent: {percent}\n")
         for title in ("Served", "Availability"):
             assert _panel(folder, "overview", title).steps == [(None, "red"), (line, "green")]
 
 
 def test_burn_rates_and_autoscaler_target_move_theirs(tmp_path: Path) -> None:
-    folder = _changed(tmp_path, "factor: 14.4", "factor: 13")
-    assert [value for value, _ in panel("overview", "Budget burn").steps] == [None, 1, 3, 6, 14.4]
-    assert [value for value, _ in _panel(folder, "overview", "Budget burn").steps] == [None, 1, 3, 6, 13]
+    for factor in (14.4, 13):
+        folder = _changed(tmp_path, "factor: 14.4", f"factor: {factor}")
+        steps = _panel(folder, "overview", "Budget burn").steps
+        assert [value for value, _ in steps] == [None, 1, 3, 6, factor]
 
-    folder = _changed(tmp_path, "autoscaler_target: 0.15", "autoscaler_target: 0.7")
-    for dashboard, title in (
-        ("overview", "Saturation"),
-        ("inference", "Saturation"),
-        ("autoscaling", "Saturation and target"),
-    ):
-        assert [value for value, _ in panel(dashboard, title).steps] == [None, 0.15, 1]
-        assert [value for value, _ in _panel(folder, dashboard, title).steps] == [None, 0.7, 1]
+    for target in (0.15, 0.7):
+        folder = _changed(tmp_path, "autoscaler_target: 0.15", f"autoscaler_target: {target}")
+        for dashboard, title in (
+            ("overview", "Saturation"),
+            ("inference", "Saturation"),
+            ("autoscaling", "Saturation and target"),
+        ):
+            assert [value for value, _ in _panel(folder, dashboard, title).steps] == [None, target, 1]
 
 
 def test_the_runbooks_base_moves_every_link(tmp_path: Path) -> None:
     base = load_slo().runbooks
-    folder = _changed(tmp_path, base, "https://wiki.example/vitrine")
+    folder = _changed(tmp_path)
 
+    assert base not in slo_text()
     assert base in (DASHBOARDS / "overview.json").read_text()
     for text in _texts(folder).values():
         assert base not in text
@@ -80,7 +80,7 @@ def test_the_runbooks_base_moves_every_link(tmp_path: Path) -> None:
 
 def test_a_wrong_objective_ends_the_generator_and_writes_nothing(tmp_path: Path) -> None:
     wrong = tmp_path / "slo.yaml"
-    wrong.write_text(slo_text().replace("threshold: 250ms", "threshold: 251ms"))
+    wrong.write_text(slo_text("threshold: 250ms", "threshold: 251ms"))
 
     done = subprocess.run(
         [

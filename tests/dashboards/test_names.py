@@ -81,6 +81,7 @@ def test_each_alert_has_a_panel_that_links_to_its_runbook() -> None:
     # What is absent cannot be drawn, and TargetDown has the panel of ModelNotReady.
     assert {name for name in alerts if f"Runbook: {name}" not in linked} == {
         "TargetAbsent",
+        "MonitoringTargetAbsent",
         "GpuMetricsAbsent",
         "TargetDown",
     }

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.manifests.kustomize import Objects, build
 from tests.manifests.objects import Pod, of_kind, pod, pods
 from tests.manifests.policies.network import Flow, flows
 
+RUNBOOKS = Path(__file__).parents[2] / "docs/runbooks"
 SPAN_DELAY = timedelta(seconds=5)
 """OpenTelemetry's OTEL_BSP_SCHEDULE_DELAY: how long a span may wait to be sent."""
 
@@ -127,7 +129,7 @@ def test_data_outlives_the_objectives_window(objects: Objects) -> None:
 
 
 def test_kube_state_metrics_shows_what_is_asked_for_and_no_more(objects: Objects) -> None:
-    files = [*PROMETHEUS.glob("rules/*.yaml"), *DASHBOARDS.glob("*.json")]
+    files = [*PROMETHEUS.glob("rules/*.yaml"), *DASHBOARDS.glob("*.json"), *RUNBOOKS.rglob("*.md")]
     asked = {name for path in files for name in re.findall(r"\bkube_[a-z_]+", path.read_text())}
     shown = _option(objects, "kube-state-metrics", "--metric-allowlist")
     assert {name.strip() for name in shown.split(",")} == asked

@@ -7,11 +7,14 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from promql_parser import parse_duration
 
 from monitoring.generate import PROMETHEUS
 from tests.monitoring.rules import ALERTS, Rule, run
@@ -65,6 +68,72 @@ def test_an_alert_that_nobody_claims_still_becomes_a_ticket() -> None:
         "--verify.receivers=platform-ticket",
         "a=b",
     )
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a receiver is told, with what it inherits from the routes above."""
+
+    receiver: str
+    group_by: list[str]
+    group_wait: str
+    group_interval: str
+    repeat_interval: str
+
+    @property
+    def first(self) -> timedelta:
+        """Until it is told of a new alert."""
+        return timedelta(0) if self.group_wait == "0s" else parse_duration(self.group_wait)
+
+    @property
+    def again(self) -> timedelta:
+        """Until it is told again of an alert that still fires: whole group intervals."""
+        interval, repeat = parse_duration(self.group_interval), parse_duration(self.repeat_interval)
+        return -(-repeat // interval) * interval
+
+
+def _routes(route: dict[str, Any], above: dict[str, Any]) -> Iterator[Route]:
+    settings = above | {name: route[name] for name in Route.__annotations__ if name in route}
+    yield Route(**settings)
+    for below in route.get("routes", ()):
+        yield from _routes(below, settings)
+
+
+ROUTES = list(_routes(yaml.safe_load(CLUSTER.read_text())["route"], {}))
+
+
+def _of(*receivers: str) -> list[Route]:
+    found = [route for route in ROUTES if route.receiver in receivers]
+    assert len(found) == len(receivers)
+    return found
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.receiver)
+def test_one_notification_is_of_one_alert_in_one_namespace(route: Route) -> None:
+    assert set(route.group_by) == {"alertname", "job", "namespace"}
+
+
+def test_a_page_comes_at_once_and_again_within_the_hour() -> None:
+    for route in _of("serving-page", "platform-page"):
+        assert route.first <= timedelta(seconds=10)
+        assert timedelta(minutes=30) <= route.again <= timedelta(hours=1)
+
+
+def test_a_ticket_gathers_what_comes_together_and_is_not_told_again_all_day() -> None:
+    for route in _of("serving-ticket", "platform-ticket", "notes"):
+        assert timedelta(seconds=10) < route.first <= timedelta(minutes=1)
+        assert route.again >= timedelta(hours=12)
+
+
+def test_the_heartbeat_comes_every_minute_and_never_ends() -> None:
+    """Its receiver raises the alarm when it stops coming, and not when it is told that all is well."""
+    (route,) = _of("heartbeat")
+    assert route.first == timedelta(0)
+    assert route.again <= timedelta(minutes=1)
+    receivers = {each["name"]: each for each in yaml.safe_load(CLUSTER.read_text())["receivers"]}
+    for name, receiver in receivers.items():
+        (webhook,) = receiver["webhook_configs"]
+        assert webhook.get("send_resolved", True) == (name != "heartbeat")
 
 
 def _free_port() -> int:

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from monitoring.generate import PROMETHEUS
-from tests.monitoring.rules import run, slo_text
+from monitoring.slo import load_slo
+from tests.monitoring.rules import TEST_SLO, run, slo_text
 
 
 def _generate(*arguments: str | Path) -> None:
@@ -22,9 +23,7 @@ def _texts(folder: Path) -> dict[Path, str]:
 
 def _changed_slo(folder: Path, old: str, new: str) -> Path:
     path = folder / "slo.yaml"
-    text = slo_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
+    path.write_text(slo_text(old, new))
     return path
 
 
@@ -57,7 +56,7 @@ def test_a_changed_objective_changes_rules_and_tests_which_still_pass(tmp_path: 
 @pytest.mark.parametrize("percent", ["95", "99.99"])
 def test_lax_and_strict_objectives_have_passing_tests(tmp_path: Path, percent: str) -> None:
     out = tmp_path / "prometheus"
-    _generate("--slo", _changed_slo(tmp_path, "percent: 99.9 ", f"percent: {percent} "), "--out", out)
+    _generate("--slo", _changed_slo(tmp_path, "percent: 99.9\n", f"percent: {percent}\n"), "--out", out)
 
     run(
         "promtool",
@@ -69,7 +68,7 @@ def test_lax_and_strict_objectives_have_passing_tests(tmp_path: Path, percent: s
 
 
 def test_shrunken_windows_keep_their_names_and_pass_their_tests(tmp_path: Path) -> None:
-    _generate("--window-scale", "0.01", "--out", tmp_path)
+    _generate("--slo", TEST_SLO, "--window-scale", "0.01", "--out", tmp_path)
 
     (group,) = yaml.safe_load((tmp_path / "rules/slo.yaml").read_text())["groups"]
     assert group["interval"] == "1s"
@@ -91,10 +90,11 @@ def test_shrunken_windows_keep_their_names_and_pass_their_tests(tmp_path: Path) 
 
 
 def test_the_runbooks_base_is_one_setting(tmp_path: Path) -> None:
-    base = "https://github.com/vitrine-serving/vitrine/blob/main/docs/runbooks"
+    base = load_slo().runbooks
     out = tmp_path / "prometheus"
-    _generate("--slo", _changed_slo(tmp_path, base, "https://wiki.example/vitrine"), "--out", out)
+    _generate("--slo", TEST_SLO, "--out", out)
 
+    assert base not in slo_text()
     for folder in ("rules", "tests"):
         for path in (out / folder).iterdir():
             assert base not in path.read_text(), path
