@@ -158,7 +158,8 @@ def _stack(axes: Axes, lines: Sequence[Line]) -> None:
     for _, times, values in shown:
         known = dict(zip(times, values, strict=True))
         heights.append([known.get(when, 0.0) for when in every])
-    axes.stackplot(every, heights, labels=[name for name, _, _ in shown], colors=PALETTE, alpha=0.75)
+    if shown:  # matplotlib cannot stack nothing
+        axes.stackplot(every, heights, labels=[name for name, _, _ in shown], colors=PALETTE, alpha=0.75)
 
 
 def _frame(axes: Axes, title: str) -> None:

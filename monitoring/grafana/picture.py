@@ -27,7 +27,7 @@ PICTURE = ROOT / "docs/images/overview.png"
 MODEL = "all-MiniLM-L6-v2"
 SCALE = Decimal("0.05")
 
-STORY = ((40, 8, 1), (25, 20, 16), (45, 8, 1))
+STORY = ((40, 8, 1), (25, 45, 16), (45, 8, 1))
 """Seconds, requests a second, texts in a request: calm, too much, calm."""
 PROSE = "the light of a glass house falls through every wall while people inside read write and sleep"
 
