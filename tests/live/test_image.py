@@ -197,8 +197,8 @@ def test_a_stop_while_it_starts_ends_it_at_once(run: Run) -> None:
     started = time.monotonic()
     podman("stop", "--time=60", container.name)
     assert time.monotonic() - started < 20
-    assert container.wait() == 128 + SIGTERM
-    assert not container.events("listening")
+    # On a busy machine the signal may come so late that the server is up and drains.
+    assert container.wait() == (0 if container.events("draining") else 128 + SIGTERM)
 
 
 def handles_sigterm(container: Container) -> bool:
