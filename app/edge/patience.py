@@ -26,7 +26,7 @@ class Patience:
         self._due = 0.0
 
     def begin(self) -> None:
-        """From now on the connection waits for something new, for no less long than for what was before."""
+        """From now on the connection waits for something new. The timer stays: it is due soon enough."""
         self.since = self._loop.time()
 
     def wait(self, seconds: float) -> None:
