@@ -1,8 +1,9 @@
 """`python -m tests.bench.ceiling MODEL DTYPE SECONDS TEXTS`: the same weights on the same cores without HTTP.
 
 Texts are tokenized before the clock starts, ordered by length and cut into batches; the runner's own
-`concurrency` of threads takes them in turn. What is printed is the best of several batch sizes, and the bare
-forward of one text.
+`concurrency` of threads takes them in turn, all of them equally often: a slow machine would else be timed on
+those texts that come first. What is printed is the best of several batch sizes, and the bare forward of one
+text.
 """
 
 import json
@@ -13,7 +14,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle
-from random import Random
 
 import numpy as np
 
@@ -45,40 +45,46 @@ class Ceiling:
 
 
 def batches_of(items: Sequence[TokenizedInput], inputs: int, max_tokens: int) -> list[list[TokenizedInput]]:
-    """Neighbours in length together, at most `inputs` and, padded, at most `max_tokens`; in random order."""
+    """Neighbours in length together, at most `inputs` and, padded, `max_tokens`; the longest come first."""
     batches: list[list[TokenizedInput]] = [[]]
     for item in sorted(items, key=lambda item: item.tokens):
         batch = batches[-1]
         if len(batch) == inputs or (batch and (len(batch) + 1) * item.tokens > max_tokens):
             batches.append(batch := [])
         batch.append(item)
-    Random(1).shuffle(batches)
-    return batches
+    return batches[::-1]
 
 
 def throughput(
     runner: ModelRunner, batches: Sequence[Sequence[TokenizedInput]], seconds: float
 ) -> tuple[float, float]:
-    """Texts and tokens per second of the runner's threads on these batches, again and again."""
-    turns, lock = cycle(batches), threading.Lock()
-    done: list[tuple[int, int]] = []
+    """Texts and tokens per second of the runner's threads on all of these batches.
+
+    They run once, and again as often as that begins before `seconds` are over.
+    """
+    lock, done = threading.Lock(), 0
     started = time.perf_counter()
 
+    def take() -> Sequence[TokenizedInput] | None:
+        nonlocal done
+        with lock:
+            if done % len(batches) == 0 and done and time.perf_counter() - started >= seconds:
+                return None
+            done += 1
+            return batches[(done - 1) % len(batches)]
+
     def work() -> None:
-        while time.perf_counter() - started < seconds:
-            with lock:
-                batch = next(turns)
+        while (batch := take()) is not None:
             runner.run(batch)
-            done.append((len(batch), sum(item.tokens for item in batch)))
 
     threads = [threading.Thread(target=work) for _ in range(runner.concurrency)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    elapsed = time.perf_counter() - started
-    inputs, tokens = map(sum, zip(*done, strict=True))
-    return inputs / elapsed, tokens / elapsed
+    passes = done / len(batches) / (time.perf_counter() - started)
+    items = [item for batch in batches for item in batch]
+    return passes * len(items), passes * sum(item.tokens for item in items)
 
 
 def lone(runner: ModelRunner, items: Sequence[TokenizedInput], seconds: float) -> list[float]:
@@ -96,15 +102,14 @@ def lone(runner: ModelRunner, items: Sequence[TokenizedInput], seconds: float) -
 
 
 def measure(runner: ModelRunner, items: Sequence[TokenizedInput], max_tokens: int, seconds: float) -> Ceiling:
-    """All batch sizes, and lone texts, for `seconds` each, after half a second of each to warm up."""
+    """All batch sizes, and lone texts, for `seconds` each or a little longer."""
     rates = {}
     for inputs in BATCHES:
         batches = batches_of(items, inputs, max_tokens)
-        throughput(runner, batches, seconds / 4)
+        throughput(runner, batches[:: len(batches) // 8 or 1], 0)  # to warm up
         rates[inputs] = throughput(runner, batches, seconds)
     best = max(rates, key=lambda inputs: rates[inputs][0])
-    # In random order, as they come from clients
-    took = lone(runner, Random(2).sample(items, len(items)), seconds)
+    took = lone(runner, items, seconds)
     return Ceiling(
         batch=best,
         threads=runner.concurrency,
