@@ -20,6 +20,7 @@ from operator import attrgetter
 from app.batching import BatchLimits, Reason, Release, take_batch
 from app.costs import CostModel
 from app.errors import DeadlineExceeded, InferenceFailed, VitrineError, WorkerDied
+from app.handoff import run_on
 from app.isolation import run_isolated
 from app.jobs import Job, Place
 from app.models.runner import ModelRunner, Row, TokenizedInput
@@ -164,7 +165,6 @@ class Batcher:
         raise death
 
     async def _work(self, worker: int) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await self._work_waits.wait()
             if any(earlier not in self._executing for earlier in range(worker)):
@@ -183,7 +183,7 @@ class Batcher:
             self._executing[worker] = started, release.batch
             items = [place.item for place in release.batch]
             run = partial(self._runner.run, alone=alone)
-            results = await loop.run_in_executor(self._threads[worker], run_isolated, run, items)
+            results = await run_on(self._threads[worker], run_isolated, run, items)
             self._finish(release, results, started, alone=alone)
             del self._executing[worker]
 

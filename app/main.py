@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from app import __version__
 from app.admission import Admission, AdmissionLimits
 from app.api.app import build_api, build_ops
+from app.api.dispatch import Dispatch
 from app.api.shedding import LoadShedding
 from app.batcher import Batcher
 from app.batching import BatchLimits
@@ -146,16 +147,14 @@ def create_app(
         patience=settings.batching.hang_timeout,
     )
     api = build_api(inference, health, settings, version=__version__)
-    # The last added is the outermost. Being the application's own, they are inside of its server span.
-    api.add_middleware(BodyMiddleware, limits=settings.edge)
+    dispatch = Dispatch(api, model=settings.public_name)
+    layers: ASGIApp = BodyMiddleware(dispatch, settings.edge)
     keys = ApiKeys([key.get_secret_value() for key in settings.api_keys]) if settings.api_keys else None
     if keys:
-        api.add_middleware(ApiKeyMiddleware, keys=keys, exempt=PROBES)
-    tracing.instrument(api, deferred.later)
-    shed = LoadShedding(
-        api, inference, observer, model=settings.public_name, admits=keys.accept if keys else None
-    )
-    outermost = HttpTelemetry(api, observer=observer, timeout=settings.request_timeout)
+        layers = ApiKeyMiddleware(layers, keys, exempt=PROBES)
+    layers = tracing.server_spans(layers, deferred.later)
+    outermost = HttpTelemetry(layers, api, observer=observer, timeout=settings.request_timeout)
+    shed = LoadShedding(dispatch.routes, inference, observer, admits=keys.accept if keys else None)
     registry.register(
         StateCollector(
             model=settings.public_name,

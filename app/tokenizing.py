@@ -12,6 +12,7 @@ from functools import partial
 from itertools import islice
 
 from app.errors import InvalidInput
+from app.handoff import run_on
 from app.models.runner import Input, ModelRunner, TokenizedInput
 
 CHUNK = 32
@@ -72,7 +73,7 @@ class Tokenizing:
         self._waiting = []
         self._busy = bool(chunks)
         if chunks:
-            turn = asyncio.get_running_loop().run_in_executor(self._thread, self._tokenize, chunks)
+            turn = run_on(self._thread, self._tokenize, chunks)
             turn.add_done_callback(partial(self._end_turn, chunks))
 
     def _tokenize(self, chunks: Sequence[_Chunk]) -> _Outcomes:

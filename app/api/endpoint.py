@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.errors import NotJson
+from app.api.errors import NotJson, vitrine_error_response
 from app.context import RequestContext
 from app.edge.disconnect import cancel_on_disconnect
 from app.errors import ClientGone, InvalidInput, Unavailable, VitrineError
@@ -32,7 +32,7 @@ class Body(BaseModel):
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type != "application/json" and not content_type.endswith("+json"):
             raise NotJson("The body must be JSON, sent with `Content-Type: application/json`.")
-        return cls.parse(parse_json(await request.body()))
+        return cls.parse(parse_json(await read_body(request)))
 
     @classmethod
     def parse(cls, document: dict[str, Any]) -> Self:
@@ -93,16 +93,24 @@ class JsonRoute(APIRoute):
 
 
 def _answering(handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> ASGIApp:
-    """Like FastAPI's `request_response`, without its exit stacks for dependencies, of which there are none.
-
-    Errors are left to the application's layer for them.
-    """
+    """Like FastAPI's `request_response`, without exit stacks for dependencies: there are none."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        response = await handle(Request(scope, receive, send))
+        try:
+            response = await handle(Request(scope, receive, send))
+        except VitrineError as error:
+            response = vitrine_error_response(scope["path"], error)
         await response(scope, receive, send)
 
     return answer
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body, which `BodyMiddleware` hands on in one message. Raises `ClientDisconnect`."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return cast(bytes, message["body"])
 
 
 def parse_json(data: bytes) -> dict[str, Any]:

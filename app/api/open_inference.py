@@ -13,7 +13,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from app.api.endpoint import Body, JsonRoute, infer, inference_of, json_response, parse_json
+from app.api.endpoint import Body, JsonRoute, infer, inference_of, json_response, parse_json, read_body
 from app.api.errors import OpenInferenceError, Responses, error_responses
 from app.api.hugging_face import entity_document
 from app.api.open_inference_metadata import VERSION, TensorMetadata, check_version, outputs_of
@@ -84,7 +84,7 @@ class InferRequest(Body):
     @classmethod
     async def read(cls, request: Request) -> Self:
         """The JSON, whose length a header gives if tensors follow it. Clients send many content types."""
-        data = await request.body()
+        data = await read_body(request)
         header = request.headers.get(HEADER_LENGTH, str(len(data)))
         if not re.fullmatch("[0-9]{1,10}", header) or (length := int(header)) > len(data):
             raise InvalidInput("It must be the JSON's length in bytes, within the body.", field=HEADER_LENGTH)

@@ -5,9 +5,8 @@ the refusals are many, and each costs the CPU time that those who are in wait fo
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -25,19 +24,17 @@ class LoadShedding:
 
     def __init__(
         self,
-        api: FastAPI,
+        routes: Mapping[str, JsonRoute],
         inference: Inference,
         observer: Observer,
         *,
-        model: str,
         admits: Callable[[Scope], bool] | None,
     ) -> None:
-        """`model` is the public name, as it stands in paths; `admits` says whether the caller has a key."""
+        """`routes` are those of inference, by path; `admits` says whether the caller has a key."""
         self._inference = inference
         self._observer = observer
         self._admits = admits
-        routes = [route for route in api.routes if isinstance(route, JsonRoute) and route.body_type]
-        self._routes = {route.path_format.replace("{model}", model): route for route in routes}
+        self._routes = routes
         self._error: Overloaded | None = None
         self._responses: dict[str, Response] = {}
         """To that error, by path."""

@@ -37,7 +37,7 @@ from opentelemetry.util.http import (
     sanitize_method,
 )
 from opentelemetry.util.types import AttributeValue
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.context import RequestContext
 from app.telemetry.http import PROBES, route_of
@@ -49,10 +49,12 @@ _sanitized = lru_cache(64)(sanitize_method)
 class ServerSpans:
     """ASGI middleware in the place of the instrumentation's; gives the span's ids to the `RequestContext`."""
 
-    def __init__(self, stock: OpenTelemetryMiddleware, later: Callable[[Callable[[], None]], None]) -> None:
-        """`stock` is the layer to stand in for; `later` is called with what ends a span."""
+    def __init__(
+        self, stock: OpenTelemetryMiddleware, app: ASGIApp, later: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """`stock` is the layer to stand in for, before `app`; `later` is called with what ends a span."""
         self._later = later
-        self._app = stock.app
+        self._app = app
         self._tracer = stock.tracer
         self._sanitize = stock.http_capture_headers_sanitize_fields
         self._request_headers = stock.http_capture_headers_server_request

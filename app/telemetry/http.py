@@ -8,6 +8,7 @@ import re
 import time
 from http import HTTPStatus
 
+from starlette.applications import Starlette
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,9 +40,13 @@ WRONG_TIMEOUT = Refusal(
 class HttpTelemetry:
     """ASGI middleware; puts a `RequestContext` into the scope's state as `context`."""
 
-    def __init__(self, app: ASGIApp, *, observer: Observer, timeout: float) -> None:
-        """`timeout` is the longest deadline in seconds, and that of a request which names none."""
+    def __init__(self, app: ASGIApp, api: Starlette, *, observer: Observer, timeout: float) -> None:
+        """`api` has the routes that requests are for.
+
+        `timeout` is the longest deadline in seconds, and that of a request which names none.
+        """
         self._app = app
+        self._api = api
         self._observer = observer
         self._timeout = timeout
         self.active = 0
@@ -56,6 +61,7 @@ class HttpTelemetry:
         context = request_context(scope["headers"], started, self._timeout)
         given_timeout = _given(scope["headers"], TIMEOUT)
         scope.setdefault("state", {})["context"] = context
+        scope["app"] = self._api  # for those who refuse a request before it gets there
         status = 499  # nginx's number for a client that went before its answer began
 
         async def send_with_headers(message: Message) -> None:

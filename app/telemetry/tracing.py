@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
-from typing import Any, cast
+from typing import cast
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
@@ -19,6 +19,7 @@ from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SERVICE_VERSION
 from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp
 
 from app.errors import SettingsInvalid
 from app.observer import Observer
@@ -54,29 +55,27 @@ class Tracing:
         if self._queue:
             self.observers = (TracingObserver(self._queue, resource, version),)
 
-    def instrument(self, app: FastAPI, later: Callable[[Callable[[], None]], None]) -> None:
-        """Give each request to `app` a server span, probes left out, and its ids to the `RequestContext`.
+    def server_spans(self, app: ASGIApp, later: Callable[[Callable[[], None]], None]) -> ASGIApp:
+        """`app` with a server span for each request, probes left out, whose ids the `RequestContext` gets.
 
         `later` calls what it is given after the observers have been told of the request.
         """
         if self._provider is None:
-            return
+            return app
         # Read once in a process, by the first that is instrumented: HTTP's stable names, not the old ones.
         os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
         # It has a line for each value that is cut.
         logging.getLogger("opentelemetry.attributes").setLevel(logging.ERROR)
+        # It instruments an application, and nothing else knows how its layer is set up. This one stays empty.
+        empty = FastAPI()
         FastAPIInstrumentor.instrument_app(
-            app,
+            empty,
             tracer_provider=self._provider,
             meter_provider=NoOpMeterProvider(),
             http_capture_headers_sanitize_fields=[".*"],
         )
-        outer = cast(ServerErrorMiddleware, app.build_middleware_stack())
-        stock = cast(OpenTelemetryMiddleware, outer.app)
-        # Of the layers that the instrumentation adds, one is enough: the application has its own for errors.
-        inner = cast(ServerErrorMiddleware, stock.app)
-        inner.app = cast(Any, inner.app).app
-        app.middleware_stack = ServerSpans(stock, later)
+        outermost = cast(ServerErrorMiddleware, empty.build_middleware_stack())
+        return ServerSpans(cast(OpenTelemetryMiddleware, outermost.app), app, later)
 
     async def close(self) -> None:
         """Send what still waits, or give it up when the time is over."""

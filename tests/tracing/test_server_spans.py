@@ -120,8 +120,7 @@ async def spans(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Span], list[Span]
     theirs, ours = InMemorySpanExporter(), Kept()
     tracing = Tracing(version="1", flush_timeout=1)
     tracing._provider = ServerTracerProvider(Resource({}), ours)
-    app = application()
-    tracing.instrument(app, lambda tell: tell())
+    app = tracing.server_spans(application(), lambda tell: tell())
     stock = application()
     provider = TracerProvider(
         shutdown_on_exit=False, span_limits=SpanLimits(max_events=0, max_attribute_length=LONGEST_VALUE)

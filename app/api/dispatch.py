@@ -1,0 +1,48 @@
+"""The way of an inference request to its route: one look into a dictionary.
+
+FastAPI's own way leads through a dozen layers, past one route after the other, and again through all layers
+each time that the request's task goes on. Where the caches are full of a model's weights, that is a fifth of
+what the event loop does for it. Every other request still goes there.
+"""
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import Receive, Scope, Send
+
+from app.api.endpoint import JsonRoute
+
+
+class Dispatch:
+    """The ASGI application of all routes."""
+
+    def __init__(self, api: FastAPI, *, model: str) -> None:
+        """`model` is the public name, as it stands in paths."""
+        self._api = api
+        self._parameters = {"model": model}
+        self.routes = {
+            route.path_format.replace("{model}", model): route
+            for route in api.routes
+            if isinstance(route, JsonRoute)
+            and route.body_type
+            and route.param_convertors.keys() <= self._parameters.keys()
+        }
+        """Those of inference, by path; their method is POST."""
+        # What no route expects is answered and logged as it is behind FastAPI.
+        self._answer = ServerErrorMiddleware(_answer, handler=api.exception_handlers[Exception])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI interface."""
+        route = self.routes.get(scope["path"]) if scope["type"] == "http" else None
+        if route is None or scope["method"] != "POST":
+            await self._api(scope, receive, send)
+            return
+        scope["route"] = route
+        scope["path_params"] = self._parameters if route.param_convertors else {}
+        await self._answer(scope, receive, send)
+
+
+async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
+    route: Any = scope["route"]
+    await route.app(scope, receive, send)
