@@ -12,8 +12,8 @@ middleware that builds a new scope, a task waits on `receive` instead.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
@@ -38,37 +38,41 @@ class Client:
             watcher()
 
 
-@asynccontextmanager
-async def cancel_on_disconnect(scope: Scope, receive: Receive) -> AsyncIterator[None]:
+class cancel_on_disconnect:  # noqa: N801 - used like a function; written out, as a generator costs more
     """Cancel the block when the client closes the connection, and raise `ClientDisconnect`."""
-    client: Client | None = scope.get("extensions", {}).get(EXTENSION)
-    if client is not None and client.gone:
-        raise ClientDisconnect
-    loop = asyncio.get_running_loop()
-    # A timeout without a deadline, which the disconnect makes due: cancelling right is asyncio's affair.
-    block = asyncio.timeout(None)
 
-    def cancel() -> None:
-        block.reschedule(loop.time())
+    __slots__ = ("_block", "_client", "_listener", "_receive")
 
-    try:
-        async with block:
-            if client is not None:
-                client.watchers.add(cancel)
-                try:
-                    yield
-                finally:
-                    client.watchers.discard(cancel)
-            else:
-                listener = asyncio.create_task(_listen(receive, cancel))
-                try:
-                    yield
-                finally:
-                    listener.cancel()
-    except TimeoutError:
-        if not block.expired():
-            raise
-        raise ClientDisconnect from None
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._client: Client | None = scope.get("extensions", {}).get(EXTENSION)
+        self._receive = receive
+        self._listener: asyncio.Task[None] | None = None
+        # A timeout without a deadline, which the disconnect makes due: cancelling right is asyncio's affair.
+        self._block = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        if self._client is not None and self._client.gone:
+            raise ClientDisconnect
+        await self._block.__aenter__()
+        if self._client is not None:
+            self._client.watchers.add(self._cancel)
+        else:
+            self._listener = asyncio.create_task(_listen(self._receive, self._cancel))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            self._client.watchers.discard(self._cancel)
+        elif self._listener is not None:
+            self._listener.cancel()
+        try:
+            await self._block.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            raise ClientDisconnect from None
+
+    def _cancel(self) -> None:
+        self._block.reschedule(asyncio.get_running_loop().time())
 
 
 async def _listen(receive: Receive, cancel: Callable[[], None]) -> None:
