@@ -13,6 +13,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import Attributes, AttributeValue
@@ -27,6 +28,9 @@ from app.telemetry.encoding import (
     encode_span,
 )
 
+ALWAYS = ("AlwaysOnSampler", "ParentBased{root:AlwaysOnSampler,")
+"""How samplers that take each new trace describe themselves; by default it is the latter."""
+
 
 class ServerTracerProvider(trace.TracerProvider):
     """Its tracers sample as OTEL_TRACES_SAMPLER says, and hand ended spans to a sink."""
@@ -35,6 +39,7 @@ class ServerTracerProvider(trace.TracerProvider):
         """Without a sink spans have ids and no more. Raises ValueError if a variable is wrong."""
         sdk = TracerProvider(resource=resource, shutdown_on_exit=False)
         self.sampler = sdk.sampler
+        self.samples_new_traces = sdk.sampler.get_description().startswith(ALWAYS)
         self.ids = sdk.id_generator
         self.resource = resource
         self.sink = sink
@@ -79,7 +84,11 @@ class ServerTracer(trace.Tracer):
         else:
             trace_id = parent.trace_id
             flags = parent.trace_flags & TraceFlags.RANDOM_TRACE_ID
-        sampling = provider.sampler.should_sample(context, trace_id, name, kind, attributes, links)
+        if parent is None and provider.samples_new_traces:
+            # Without being asked, since it would look for a parent three more times
+            sampling = SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
+        else:
+            sampling = provider.sampler.should_sample(context, trace_id, name, kind, attributes, links)
         if sampling.decision.is_sampled():  # type: ignore[no-untyped-call]
             flags |= TraceFlags.SAMPLED
         own = SpanContext(
