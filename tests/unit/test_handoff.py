@@ -1,0 +1,64 @@
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.handoff import run_on
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def thread() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as thread:
+        yield thread
+
+
+async def test_what_the_function_returns_on_that_thread(thread: ThreadPoolExecutor) -> None:
+    there = await run_on(thread, threading.get_ident)
+    assert there != threading.get_ident()
+    assert there == await run_on(thread, threading.get_ident)
+    assert await run_on(thread, divmod, 7, 2) == (3, 1)
+
+
+async def test_what_the_function_raises(thread: ThreadPoolExecutor) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await run_on(thread, divmod, 7, 0)
+
+
+async def test_one_who_no_longer_waits_is_not_told(
+    thread: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    hold = threading.Event()
+    given_up = run_on(thread, hold.wait)
+    given_up.cancel()
+    hold.set()
+    assert await run_on(thread, int) == 0
+    await asyncio.sleep(0)
+    assert given_up.cancelled()
+    assert not caplog.records
+
+
+async def test_what_was_returned_is_not_kept(thread: ThreadPoolExecutor) -> None:
+    class Large:
+        pass
+
+    large = weakref.ref(await run_on(thread, Large))
+    await run_on(thread, int)
+    gc.collect()
+    assert large() is None
+
+
+def test_a_thread_outlives_the_loop(thread: ThreadPoolExecutor) -> None:
+    hold = threading.Event()
+
+    async def leave() -> None:
+        run_on(thread, hold.wait)
+
+    asyncio.run(leave())
+    hold.set()
+    assert thread.submit(int).result(5) == 0
