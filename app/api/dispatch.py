@@ -1,8 +1,7 @@
 """The way of an inference request to its route: one look into a dictionary.
 
 FastAPI's own way leads through a dozen layers, past one route after the other, and again through all layers
-each time that the request's task goes on. Where the caches are full of a model's weights, that is a fifth of
-what the event loop does for it. Every other request still goes there.
+each time that the request's task goes on (docs/adr/0007). Every other request still goes there.
 """
 
 from typing import Any
