@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 
@@ -204,7 +204,7 @@ class Batcher:
         if self._runner.info.pads:
             padding = max(self.limits.max_padding or 0, self.costs.start_in_tokens())
         tokens = min(self.limits.max_tokens, self._runner.batch_tokens)
-        return BatchLimits(self.limits.max_inputs, tokens, padding)
+        return replace(self.limits, max_tokens=tokens, max_padding=padding)
 
     def _finish(
         self, release: Release[Place], results: list[Row | InferenceFailed], started: float, *, alone: bool

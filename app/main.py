@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
@@ -152,6 +153,8 @@ def create_app(
     keys = ApiKeys([key.get_secret_value() for key in settings.api_keys]) if settings.api_keys else None
     if keys:
         layers = ApiKeyMiddleware(layers, keys, exempt=PROBES)
+    # What nobody expects is answered and then raised again, for the log; FastAPI does so for its own part.
+    layers = ServerErrorMiddleware(layers, handler=api.exception_handlers[Exception])
     layers = tracing.server_spans(layers, deferred.later)
     outermost = HttpTelemetry(layers, api, observer=observer, timeout=settings.request_timeout)
     shed = LoadShedding(dispatch.routes, inference, observer, admits=keys.accept if keys else None)

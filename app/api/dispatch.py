@@ -4,10 +4,7 @@ FastAPI's own way leads through a dozen layers, past one route after the other, 
 each time that the request's task goes on (docs/adr/0007). Every other request still goes there.
 """
 
-from typing import Any
-
 from fastapi import FastAPI
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import Receive, Scope, Send
 
 from app.api.endpoint import JsonRoute
@@ -19,17 +16,13 @@ class Dispatch:
     def __init__(self, api: FastAPI, *, model: str) -> None:
         """`model` is the public name, as it stands in paths."""
         self._api = api
-        self._parameters = {"model": model}
+        self._model = model
         self.routes = {
             route.path_format.replace("{model}", model): route
             for route in api.routes
-            if isinstance(route, JsonRoute)
-            and route.body_type
-            and route.param_convertors.keys() <= self._parameters.keys()
+            if isinstance(route, JsonRoute) and route.body_type and route.param_convertors.keys() <= {"model"}
         }
         """Those of inference, by path; their method is POST."""
-        # What no route expects is answered and logged as it is behind FastAPI.
-        self._answer = ServerErrorMiddleware(_answer, handler=api.exception_handlers[Exception])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI interface."""
@@ -38,10 +31,5 @@ class Dispatch:
             await self._api(scope, receive, send)
             return
         scope["route"] = route
-        scope["path_params"] = self._parameters if route.param_convertors else {}
-        await self._answer(scope, receive, send)
-
-
-async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
-    route: Any = scope["route"]
-    await route.app(scope, receive, send)
+        scope["path_params"] = {"model": self._model} if route.param_convertors else {}
+        await route.app(scope, receive, send)

@@ -110,7 +110,7 @@ async def read_body(request: Request) -> bytes:
     message = await request.receive()
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
-    return cast(bytes, message["body"])
+    return cast(bytes, message.get("body", b""))
 
 
 def parse_json(data: bytes) -> dict[str, Any]:

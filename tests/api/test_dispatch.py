@@ -5,6 +5,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.api.endpoint import JsonRoute
+from app.edge.body import BodyMiddleware
 from app.models.runner import Task
 from tests.api.service import serving
 from tests.api.test_errors import BODIES
@@ -44,6 +45,7 @@ async def test_a_template_is_no_path() -> None:
         ("/v2/models/fake/infer", {}, 401),
         ("/v2/models/fake/infer", {"authorization": "Bearer key"}, 413),
         ("/v2/models/another/infer", {"authorization": "Bearer key"}, 413),
+        ("/v2/models/fake/infer", {"x-request-timeout-ms": "soon"}, 400),
     ],
 )
 async def test_who_is_refused_before_the_route_is_known_is_recorded_under_it(
@@ -54,3 +56,18 @@ async def test_who_is_refused_before_the_route_is_known_is_recorded_under_it(
         assert answer.status_code == status
         (exchange,) = service.observer.exchanges
         assert exchange.route == "/v2/models/{model}/infer"
+
+
+async def test_a_fault_before_the_route_is_a_500_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(*_: object) -> bytes:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(BodyMiddleware, "_inflate", faulty)
+    async with serving(Task.EMBEDDINGS) as service:
+        headers = {"content-encoding": "gzip"}
+        answer = await service.client.post("/v1/embeddings", json=BODIES["/v1/embeddings"], headers=headers)
+        assert answer.status_code == 500
+        assert answer.json()["error"]["code"] == "internal_error"
+        assert answer.headers["x-request-id"]
+        (exchange,) = service.observer.exchanges
+        assert exchange.status == 500

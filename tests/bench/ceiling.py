@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import cycle
 
@@ -77,11 +78,9 @@ def throughput(
         while (batch := take()) is not None:
             runner.run(batch)
 
-    threads = [threading.Thread(target=work) for _ in range(runner.concurrency)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(runner.concurrency) as threads:
+        for worker in [threads.submit(work) for _ in range(runner.concurrency)]:
+            worker.result()
     passes = done / len(batches) / (time.perf_counter() - started)
     items = [item for batch in batches for item in batch]
     return passes * len(items), passes * sum(item.tokens for item in items)

@@ -37,3 +37,14 @@ def test_all_texts_run_equally_often_and_the_longest_come_first() -> None:
         assert len(runner.runs) == len(items)
         assert len(set(runner.runs.values())) == 1
         assert tokens / texts == pytest.approx(sum(item.tokens for item in items) / len(items))
+
+
+def test_a_batch_that_fails_is_not_counted() -> None:
+    class FailingRunner(FakeRunner):
+        def run(self, batch: Sequence[TokenizedInput], *, alone: bool = False) -> list[Row]:
+            raise MemoryError
+
+    runner = FailingRunner(concurrency=2)
+    items = runner.tokenize([TextInput("a")], truncate=True)
+    with pytest.raises(MemoryError):
+        throughput(runner, [items], 0)

@@ -29,3 +29,11 @@ def test_a_thread_steps_back_from_where_it_is(before: int) -> None:
         start, end = thread.submit(step_back_from).result()
     assert end == min(19, start + NICENESS)
     assert _niceness() == own
+
+
+def test_a_sandbox_that_forbids_it_is_no_reason_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    step_back()
