@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,15 @@ def requests(tmp_path: Path) -> Path:
 def test_quantiles_are_those_of_the_delays(requests: Path) -> None:
     # 3 of 100 take 200 ms, the others 20 ms
     with delaying(lambda n: (200, 0.2 if n % 100 < 3 else 0.02)) as server:
+        began = time.process_time()
         measured = open_loop(requests, server.port, rate=400, seconds=0.8, seed=1)
+        taken = time.process_time() - began
     assert measured.errors == 0
     # Never less than the delays, and in a machine's hiccups more
     assert 0.02 <= measured.latency.p50 < 0.1
     assert 0.2 <= measured.latency.p99 < 0.5
-    # The load itself costs little, and is in time
-    assert measured.cpu_seconds / measured.sent < 100e-6
+    # The load itself costs little, beside this process, whose server only waits, and is in time
+    assert measured.cpu_seconds < taken / 2
     assert measured.lateness.p50 < 0.01
 
 
