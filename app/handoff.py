@@ -12,9 +12,9 @@ Args = TypeVarTuple("Args")
 def run_on(thread: Executor, function: Callable[[*Args], T], *args: *Args) -> asyncio.Future[T]:
     """What `function` will return or raise on that thread.
 
-    Like the loop's `run_in_executor`, without the callbacks that link the executor's future to the loop's,
-    which cost more than the rest. Cancelling does not keep the function from running, and if the executor
-    drops it (shut down with `cancel_futures`, or its initializer failed) the future stays as it is.
+    Like the loop's `run_in_executor`, without the callbacks that link the executor's future to the loop's.
+    Cancelling does not keep the function from running, and if the executor drops it (shut down with
+    `cancel_futures`, or its initializer failed) the future stays pending.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()

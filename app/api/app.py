@@ -26,10 +26,8 @@ NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": Fal
 
 def build_api(inference: Inference, probes: Health, settings: Settings, *, version: str) -> FastAPI:
     """All protocols, their documentation under `/docs`, and the health routes."""
-    # Routes and not routers, since FastAPI matches an included router's routes three times for each request;
-    # and since it tries one route after the other, those of inference first.
+    # Routes and not routers, since FastAPI matches an included router's routes three times for each request
     routes = [route for protocol in PROTOCOLS for route in protocol.router.routes]
-    routes.sort(key=lambda route: getattr(route, "methods", None) != {"POST"})
     app = FastAPI(
         title="Vitrine",
         description=DESCRIPTION,

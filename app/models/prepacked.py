@@ -1,6 +1,6 @@
 """Linear layers with their weights in the layout that oneDNN multiplies fastest.
 
-torch multiplies float32 matrices with MKL. On AMD's processors oneDNN is more than twice as fast, with the
+torch multiplies float32 matrices with MKL. On AMD's with AVX-512 oneDNN is more than twice as fast, with the
 same precision (docs/adr/0002); in bfloat16 it is spared bringing the weights into its layout with each call.
 The operators are those that torch's own compiler makes of a frozen model's layers.
 """

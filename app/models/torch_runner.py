@@ -30,7 +30,7 @@ BATCH_TOKENS = (256, 512, 1024)
 """Sizes of a batch that are tried on the CPU, until one gains nothing over the one before."""
 
 TRYING = 1.0
-"""Seconds for which more threads may go on trying to be of use: helpers can be on one core at first."""
+"""Seconds in which more threads may prove to be of use: at first all of them may share one core."""
 
 NEARLY = 1.1
 """What is this much slower is as good, if it is a smaller batch or takes fewer threads."""

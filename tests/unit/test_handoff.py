@@ -1,7 +1,5 @@
 import asyncio
-import gc
 import threading
-import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -41,24 +39,3 @@ async def test_one_who_no_longer_waits_is_not_told(
     await asyncio.sleep(0)
     assert given_up.cancelled()
     assert not caplog.records
-
-
-async def test_what_was_returned_is_not_kept(thread: ThreadPoolExecutor) -> None:
-    class Large:
-        pass
-
-    large = weakref.ref(await run_on(thread, Large))
-    await run_on(thread, int)
-    gc.collect()
-    assert large() is None
-
-
-def test_a_thread_outlives_the_loop(thread: ThreadPoolExecutor) -> None:
-    hold = threading.Event()
-
-    async def leave() -> None:
-        run_on(thread, hold.wait)
-
-    asyncio.run(leave())
-    hold.set()
-    assert thread.submit(int).result(5) == 0
